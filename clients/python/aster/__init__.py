@@ -1,0 +1,1 @@
+"""Aster: the contract of the agent control plane and its Python client."""

@@ -1,0 +1,1 @@
+"""Who thinks: one file per model provider behind the promise in ``base``."""
