@@ -552,6 +552,24 @@ class ToolTimeout(AsterError):
     reason = "TOOL_TIMEOUT"
 
 
+class TurnFailed(AsterError):
+    """A turn that was waited for has failed; carries the stored error of the turn."""
+
+    def __init__(self, stored: status_pb2.Status, turn_id: str) -> None:
+        super().__init__(stored.message)
+        self._stored = stored
+        self._turn_id = turn_id
+
+    def status(self) -> status_pb2.Status:
+        status = status_pb2.Status()
+        status.CopyFrom(self._stored)
+        info = error_details_pb2.ErrorInfo()
+        if status.details and status.details[0].Unpack(info):
+            info.metadata["turn_id"] = self._turn_id
+            status.details[0].Pack(info)
+        return status
+
+
 class ConfigError(Exception):
     """An option is unknown, malformed or contradicts another. The text names the fix."""
 

@@ -1,0 +1,1 @@
+"""One agent, alive: mailbox, turn loop, journal, approvals."""

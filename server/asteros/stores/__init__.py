@@ -1,0 +1,1 @@
+"""What survives: agents, sessions, messages, events, turns, tool calls, approvals, keys."""

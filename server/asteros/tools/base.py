@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from asteros.sandbox.files import Entry as Entry
+from asteros.sandbox.files import PathRefused as PathRefused
+
 JsonObject = dict[str, Any]
 
 
@@ -64,18 +67,9 @@ class Files(Protocol):
         """Replaces or extends a regular file, atomically when it replaces."""
         ...
 
-    async def list(self, path: str) -> Sequence["Entry"]:
+    async def list(self, path: str) -> Sequence[Entry]:
         """Entries of a folder, sorted by name; at most 10,000."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One name in a folder."""
-
-    name: str
-    kind: str  # "file", "dir", "link" or "other"
-    size: int  # bytes
 
 
 class ToolContext(Protocol):
@@ -86,7 +80,11 @@ class ToolContext(Protocol):
     turn_id: str
     call_id: str
     idempotency_key: str  # the same again when a "key" tool is run again
-    files: Files
+
+    @property
+    def files(self) -> Files:
+        """The agent's workspace."""
+        ...
 
     async def ask(
         self, index: int, prompt: str, options: Sequence[Option] = (), *, multi_select: bool = False

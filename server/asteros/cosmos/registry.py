@@ -1,0 +1,285 @@
+"""Where agents are found. A registered agent is a row; it is woken by the first command
+and evicted when idle, and what is in memory is a cache (architecture, part 6)."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from aster.v1 import agent_pb2, agent_service_pb2, session_service_pb2
+from asteros import clock, errors, ids
+from asteros.runtime.agent import Agent
+from asteros.runtime.dependencies import Dependencies
+from asteros.runtime.journal import snapshot
+from asteros.runtime.tooling import AgentTools
+from asteros.stores.base import AddRequest, AgentRow, PutAgent, RequestIdKnown
+
+_log = logging.getLogger(__name__)
+EVICTION_INTERVAL = 1.0  # seconds
+EXPIRY_INTERVAL = 0.5  # seconds; how late an expired request may be counted
+RESUME_AT_ONCE = 8  # agents woken side by side after a start
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many agents there may be, and how long an idle one stays in memory."""
+
+    max_agents: int = 0  # registered and not closed; 0: no limit
+    max_awake: int = 0  # in memory; 0: no limit
+    idle_seconds: float = 300.0
+
+
+class Registry:
+    """The agents of one process. Creation of one agent never waits for another."""
+
+    def __init__(self, deps: Dependencies, limits: Limits) -> None:
+        self.deps = deps
+        self.limits = limits
+        self._awake: dict[int, Agent] = {}
+        self._keys: dict[tuple[str, str], int] = {}  # of agents in memory
+        self._waking: dict[int, asyncio.Lock] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
+
+    async def start(self) -> None:
+        """Begins the background work; ``resume`` brings unfinished turns back."""
+        for work in (self._evict_idle, self._expire):
+            self._tasks.append(asyncio.create_task(_forever(work), name=f"cosmos {work.__name__}"))
+
+    async def resume(self) -> None:
+        """Wakes every agent that has work, some at once."""
+        gate = asyncio.Semaphore(RESUME_AT_ONCE)
+
+        async def wake(key: int) -> None:
+            async with gate:
+                try:
+                    async with self.held(key):
+                        pass
+                except errors.AsterError as error:
+                    _log.warning("agent %s was not woken: %s", key, error.reason)
+
+        await asyncio.gather(*(wake(key) for key in await self.deps.store.agents_with_work()))
+
+    async def aclose(self) -> None:
+        """Stops all work; turns stay as they are stored."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(agent.halt() for agent in self._awake.values()))
+
+    async def idle(self) -> None:
+        """Waits until no agent has a turn that is at work (drain). Waiting ones do not count."""
+        while any(agent.busy and not agent.waits for agent in self._awake.values()):
+            await clock.sleep(0.05)
+
+    # -- finding --------------------------------------------------------------------
+
+    async def row(self, tenant: str, agent_id: str) -> AgentRow:
+        """
+        :raises AgentNotFound:"""
+        row = await self.deps.store.agent(tenant, agent_id)
+        if row is None:
+            raise errors.AgentNotFound(agent_id)
+        return row
+
+    @contextlib.asynccontextmanager
+    async def agent(self, tenant: str, agent_id: str) -> AsyncIterator[Agent]:
+        """The agent, woken if need be, and kept in memory while it is used.
+
+        :raises AgentNotFound:"""
+        key = self._keys.get((tenant, agent_id))
+        if key is None or key not in self._awake:
+            key = (await self.row(tenant, agent_id)).key
+        async with self.held(key) as agent:
+            yield agent
+
+    @contextlib.asynccontextmanager
+    async def held(self, key: int) -> AsyncIterator[Agent]:
+        """The same by the agent's number."""
+        agent = self._awake.get(key) or await self._wake(key)
+        agent.holds += 1
+        try:
+            yield agent
+        finally:
+            agent.holds -= 1
+            agent.last_used = clock.monotonic()
+
+    async def _wake(self, key: int) -> Agent:
+        if self._closing:
+            raise errors.Draining(retry_after=1.0)
+        async with self._waking.setdefault(key, asyncio.Lock()):
+            agent = self._awake.get(key)
+            if agent is None:
+                row = await self.deps.store.acquire(key)
+                agent = Agent(row, self.deps, self._changed)
+                await agent.resume()
+                self._awake[key] = agent
+                self._keys[agent.ref.tenant, agent.ref.id] = key
+            return agent
+
+    def _forget(self, agent: Agent) -> None:
+        self._awake.pop(agent.ref.key, None)
+        self._keys.pop((agent.ref.tenant, agent.ref.id), None)
+
+    def _changed(self, agent: Agent) -> None:
+        """An agent became idle, or lost its lease and must be read anew."""
+        if agent.lost and self._awake.get(agent.ref.key) is agent:
+            self._forget(agent)
+
+    def view(self, row: AgentRow) -> agent_pb2.Agent:
+        """An agent as callers see it: its row, and what only memory knows."""
+        shown = snapshot(row.agent)
+        awake = self._awake.get(row.key)
+        shown.config.model_config.ClearField("api_key")
+        for fallback in shown.config.model_config.fallbacks:
+            fallback.ClearField("api_key")
+        if not row.agent.config.HasField("model_config"):
+            shown.config.ClearField("model_config")
+        shown.status.CopyFrom(row.status)
+        shown.status.latest_sequence = row.latest_sequence
+        if awake is not None:
+            shown.status.CopyFrom(awake.lifecycle.status)
+            shown.status.latest_sequence = max(row.latest_sequence, awake.journal.place.sequence)
+            shown.status.queued_turn_count = awake.queued
+            if shown.status.state in (agent_pb2.AGENT_STATE_STARTED, agent_pb2.AGENT_STATE_RUNNING):
+                shown.status.uptime.CopyFrom(clock.duration(awake.lifecycle.uptime))
+        return shown
+
+    def latest(self, row: AgentRow) -> int:
+        """Sequence of the newest event that was shown."""
+        awake = self._awake.get(row.key)
+        return awake.journal.place.sequence if awake is not None else row.latest_sequence
+
+    @property
+    def awake_count(self) -> int:
+        return len(self._awake)
+
+    # -- changing -------------------------------------------------------------------
+
+    async def create(
+        self, tenant: str, request: agent_service_pb2.CreateAgentRequest, known: AddRequest | None
+    ) -> AgentRow:
+        """Registers an agent. Wakes nothing.
+
+        :raises TemplateNotFound, ToolNotFound, FieldViolation, AgentAlreadyExists:
+        :raises AgentLimitReached, RequestIdReused:"""
+        tools = self.check(request.config)
+        now = clock.timestamp(clock.now())
+        agent = agent_pb2.Agent(
+            id=request.agent_id or ids.new("agt_"),
+            display_name=request.display_name,
+            config=request.config,
+            labels=request.labels,
+            create_time=now,
+            update_time=now,
+            etag=ids.ulid(),
+        )
+        session = session_service_pb2.Session(
+            id=ids.new("ses_"), agent_id=agent.id, status="active", create_time=now, update_time=now
+        )
+        if known is not None:
+            known = AddRequest(known.request_id, known.digest, agent.id)
+        try:
+            row = await self.deps.store.create_agent(tenant, agent, session, known, self.limits.max_agents)
+        except RequestIdKnown as before:
+            if known is None or before.digest != known.digest:
+                raise errors.RequestIdReused(request.request_id) from None
+            return await self.row(tenant, before.target)
+        _log.info("[Agent Create] Total tools loaded: %d", tools)
+        return row
+
+    def check(self, config: agent_pb2.AgentConfig) -> int:
+        """Refuses a config that names what does not exist here; how many tools it has.
+
+        :raises TemplateNotFound, ToolNotFound, FieldViolation, NotAvailable:"""
+        resolved = self.deps.templates.resolve(config, self.deps.providers.default_model())
+        for model in (resolved.model_config, *resolved.model_config.fallbacks):
+            self.deps.providers.check(model)
+        return len(AgentTools.of(self.deps.tools, resolved).by_name)
+
+    async def update(self, tenant: str, changed: agent_pb2.Agent) -> AgentRow:
+        """Stores new settings; a turn in progress keeps the old ones.
+
+        :raises AgentNotFound, EtagMismatch: and as ``check``."""
+        self.check(changed.config)
+        async with self.agent(tenant, changed.id) as agent:
+            if changed.etag and changed.etag != agent.row.agent.etag:
+                raise errors.EtagMismatch(retry_after=0.0, etag=agent.row.agent.etag)
+            stored = snapshot(changed)
+            stored.etag = ids.ulid()
+            stored.create_time.CopyFrom(agent.row.agent.create_time)
+            stored.update_time.CopyFrom(clock.timestamp(clock.now()))
+            stored.ClearField("status")
+            await agent.journal.write((), [PutAgent(snapshot(stored))])
+            agent.updated(stored)
+        return await self.row(tenant, changed.id)
+
+    async def delete(self, tenant: str, agent_id: str, etag: str, force: bool) -> None:
+        """Closes the agent and deletes everything of it.
+
+        :raises AgentNotFound, EtagMismatch:
+        :raises WrongState: a turn is in progress and ``force`` is not set."""
+        async with self.agent(tenant, agent_id) as agent:
+            if etag and etag != agent.row.agent.etag:
+                raise errors.EtagMismatch(retry_after=0.0, etag=agent.row.agent.etag)
+            if agent.busy and not force:
+                raise errors.WrongState("a turn is in progress; set force to interrupt it", agent_id=agent_id)
+            await agent.close()
+            await agent.halt()
+            self._forget(agent)
+            await self.deps.store.delete_agent(agent.ref.key)
+            self.deps.log.hub.end_agent(agent.ref.key, errors.AgentNotFound(agent_id))
+            await asyncio.to_thread(self.deps.remove_workspace, agent.ref.key)
+
+    async def evict(self, key: int) -> bool:
+        """Puts an idle agent out of memory. False: it is in use."""
+        agent = self._awake.get(key)
+        if agent is None:
+            return True
+        async with self._waking.setdefault(key, asyncio.Lock()):
+            if agent.busy or agent.holds or self._awake.get(key) is not agent:
+                return False
+            # Out of the table first: a command that comes now waits for the lock and wakes it anew.
+            self._forget(agent)
+            try:
+                await agent.stop()
+            except errors.WrongState:
+                self._awake[key] = agent
+                self._keys[agent.ref.tenant, agent.ref.id] = key
+                return False
+        if not self._waking[key].locked():
+            self._waking.pop(key, None)
+        return True
+
+    # -- background -------------------------------------------------------------------
+
+    async def _evict_idle(self) -> None:
+        await clock.sleep(EVICTION_INTERVAL)
+        now = clock.monotonic()
+        idle = sorted(
+            (agent for agent in self._awake.values() if not agent.busy and not agent.holds), key=lambda a: a.last_used
+        )
+        over = len(self._awake) - self.limits.max_awake if self.limits.max_awake else 0
+        for place, agent in enumerate(idle):
+            if place < over or now - agent.last_used > self.limits.idle_seconds:
+                await self.evict(agent.ref.key)
+
+    async def _expire(self) -> None:
+        await clock.sleep(EXPIRY_INTERVAL)
+        for row in await self.deps.store.expired_pending(clock.now(), 100):
+            async with self.held(row.agent_key) as agent:
+                await agent.approvals.expire(row.pending.id)
+
+
+async def _forever(work: Callable[[], Awaitable[None]]) -> None:
+    """Repeats work whatever happens to it; a failure is logged and waits a second."""
+    while True:
+        try:
+            await work()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            _log.exception("background work failed")
+            await clock.sleep(1.0)

@@ -1,0 +1,157 @@
+"""From our conversation to the body of an Anthropic Messages call; plain dicts, no SDK."""
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from aster.v1 import agent_pb2, common_pb2
+from asteros.providers import history
+from asteros.providers.base import ModelRequest, ToolSpec
+
+DEFAULT_MAX_TOKENS = 4096  # the protocol demands one
+MIN_THINKING_TOKENS = 1024  # the protocol's least budget
+# The last version of the protocol that takes temperature and top_p; the next refuses both.
+SAMPLING_VERSION = "2023-06-01"
+
+# Claude models that are told a thinking budget; all later ones choose it themselves and refuse one.
+_BUDGETED = ("claude-3*", "claude-*-4-0*", "claude-*-4-1*", "claude-*-4-2025*", "claude-*-4-5*")
+
+Json = dict[str, Any]
+
+
+def headers(config: agent_pb2.ModelConfig) -> dict[str, str]:
+    """Headers of the call beside the SDK's own."""
+    sampled = config.HasField("temperature") or config.HasField("top_p")
+    return {"anthropic-version": SAMPLING_VERSION} if sampled else {}
+
+
+def body(request: ModelRequest) -> Json:
+    """The call's body. Unset parameters are left out; 0.0 is set."""
+    config = request.config
+    thinking = _thinking(config, history.ends_with_results(request.messages))
+    params: Json = {
+        "model": config.model,
+        "max_tokens": _max_tokens(config, thinking),
+        "messages": messages(request.messages),
+        "stream": True,
+    }
+    if request.system:
+        params["system"] = request.system
+    if request.tools:
+        params["tools"] = [_tool(spec) for spec in request.tools]
+    if config.HasField("temperature"):
+        params["temperature"] = config.temperature
+    if config.HasField("top_p"):
+        params["top_p"] = config.top_p
+    if config.stop_sequences:
+        params["stop_sequences"] = list(config.stop_sequences)
+    if thinking is not None:
+        params["thinking"] = thinking
+    return params
+
+
+def _thinking(config: agent_pb2.ModelConfig, in_tool_loop: bool) -> Json | None:
+    """None leaves the provider's default."""
+    if not config.HasField("thinking_budget_tokens"):
+        return None
+    if config.thinking_budget_tokens == 0:
+        return {"type": "disabled"}
+    if not _takes_budget(config.model):
+        return {"type": "adaptive", "display": "summarized"}  # its default shows no thinking at all
+    budget = config.thinking_budget_tokens
+    if config.HasField("max_tokens"):  # a limit that was lowered must still leave room to answer
+        budget = min(budget, config.max_tokens - 1)
+    # In a tool loop these models demand the signed thinking of the call before, and a
+    # conversation here keeps reasoning as bare text.
+    if budget < MIN_THINKING_TOKENS or in_tool_loop:
+        return {"type": "disabled"}
+    return {"type": "enabled", "budget_tokens": budget}
+
+
+def _takes_budget(model: str) -> bool:
+    """Servers with models of other makers follow the older protocol."""
+    return not model.startswith("claude-") or any(fnmatchcase(model, pattern) for pattern in _BUDGETED)
+
+
+def _max_tokens(config: agent_pb2.ModelConfig, thinking: Json | None) -> int:
+    if config.HasField("max_tokens"):
+        return config.max_tokens
+    # Thinking counts against the limit; the default is meant for the answer.
+    return DEFAULT_MAX_TOKENS + int((thinking or {}).get("budget_tokens", 0))
+
+
+def _tool(spec: ToolSpec) -> Json:
+    return {
+        "name": spec.name,
+        "description": spec.description,
+        "input_schema": json.loads(spec.input_schema_json or '{"type":"object"}'),
+    }
+
+
+def messages(conversation: Sequence[common_pb2.Message]) -> list[Json]:
+    """User and assistant messages in turn; neighbours of one role become one message.
+
+    A tool's results are a user message of this protocol, and so are system messages:
+    put into the system prompt they would lose their place in time and spoil the
+    provider's cache of everything behind it."""
+    out: list[Json] = []
+    for message in history.answered_in_order(conversation):
+        role = "assistant" if message.role == common_pb2.ROLE_ASSISTANT else "user"
+        blocks = list(_blocks(message))
+        if out and out[-1]["role"] == role:
+            out[-1]["content"] += blocks
+        elif blocks:
+            out.append({"role": role, "content": blocks})
+    return out
+
+
+def _blocks(message: common_pb2.Message) -> Iterator[Json]:
+    for block in message.content:
+        match block.WhichOneof("block"):
+            case "text" if block.text.strip():  # blank text is refused
+                yield _text(block.text, message.role)
+            case "media":
+                yield _media(block.media)
+            case "tool_call":
+                call = block.tool_call
+                yield {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.input_json)}
+            case "tool_result":
+                yield _result(block.tool_result)
+            case _:  # thinking: the provider takes its own back only with its signature
+                continue
+
+
+def _text(text: str, role: common_pb2.Role) -> Json:
+    if role == common_pb2.ROLE_SYSTEM:
+        text = f"<system-note>\n{text}\n</system-note>"
+    return {"type": "text", "text": text}
+
+
+def _input(input_json: str) -> object:
+    # The protocol wants an object here, whatever the model made of it at the time.
+    value = json.loads(input_json or "{}")
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def _result(result: common_pb2.ToolResult) -> Json:
+    return {
+        "type": "tool_result",
+        "tool_use_id": result.call_id,
+        "content": history.result_text(result),
+        "is_error": result.is_error,
+    }
+
+
+def _media(media: common_pb2.Media) -> Json:
+    text = history.inline_text(media)
+    if text is not None:
+        return {"type": "text", "text": text}
+    kind = "image" if media.media_type.startswith("image/") else "document"
+    if kind == "document" and media.media_type != "application/pdf":
+        return {"type": "text", "text": history.unseen_note(media)}
+    if media.WhichOneof("source") == "uri":
+        return {"type": kind, "source": {"type": "url", "url": media.uri}}
+    data = base64.b64encode(media.data).decode("ascii")
+    return {"type": kind, "source": {"type": "base64", "media_type": media.media_type, "data": data}}

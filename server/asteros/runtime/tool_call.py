@@ -1,0 +1,192 @@
+"""One tool call while it runs, and what it may use."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aster.v1 import agent_pb2, common_pb2, control_service_pb2, event_pb2
+from asteros import clock, errors
+from asteros.runtime import lifecycle
+from asteros.runtime.approvals import ANSWERED
+from asteros.runtime.context import TurnContext
+from asteros.runtime.history import failure_json
+from asteros.tools.base import Answer, Files, JsonObject, Option, Tool
+from asteros.tools.strict_json import canonical
+
+_log = logging.getLogger(__name__)
+MAX_TIMEOUT = 600.0  # seconds, whatever a tool declares
+PREVIEW_BYTES = 64 * 1024  # of a result inside an event
+MODEL_BYTES = 1024 * 1024  # of a result as the model sees it
+STORED_BYTES = 16 * 1024 * 1024  # of a result at all
+
+
+@dataclass(slots=True)
+class Call:
+    """A call and its record; ``call`` is what the model asked, ``record.call`` what is used."""
+
+    index: int
+    call: common_pb2.ToolCall
+    record: control_service_pb2.ToolCallRecord
+    tool: Tool | None = None
+    args: JsonObject = field(default_factory=dict)
+    bad_input: str = ""
+    pending_id: str = ""
+    denial: errors.AsterError | None = None
+    began: float = 0.0
+    took: float = 0.0
+
+    def end(self, state: common_pb2.ToolCallState, output_json: str, *, is_error: bool) -> None:
+        """Sets the result the model receives."""
+        data = output_json.encode()
+        if len(data) > STORED_BYTES:
+            cut = data[: STORED_BYTES - 1024].decode(errors="ignore")
+            output_json = failure_json(f"the result was cut at {STORED_BYTES} bytes", output=cut)
+            data = output_json.encode()
+        self.record.state = state
+        self.record.result.CopyFrom(
+            common_pb2.ToolResult(
+                call_id=self.call.id,
+                name=self.call.name,
+                output_json=output_json,
+                is_error=is_error,
+                output_size_bytes=len(data),
+            )
+        )
+        self.record.end_time.CopyFrom(clock.timestamp(clock.now()))
+
+    def tool_end(self, error: errors.AsterError | None) -> event_pb2.ToolEnd:
+        """progress.tool_end, with a preview of a large result."""
+        end = event_pb2.ToolEnd(
+            result=shortened(self.record.result, PREVIEW_BYTES),
+            duration=clock.duration(self.took),
+            state=self.record.state,
+        )
+        if error is not None:
+            end.error.CopyFrom(error.status())
+        return end
+
+    def execution(self) -> event_pb2.ToolExecution:
+        """monitor.tool_execution: the audit of the call."""
+        return event_pb2.ToolExecution(
+            tool_name=self.tool.info.name if self.tool else self.call.name,
+            call_id=self.call.id,
+            duration=clock.duration(self.took),
+            success=self.record.state == common_pb2.TOOL_CALL_STATE_COMPLETED and not self.record.result.is_error,
+            input_size_bytes=len(self.record.call.input_json.encode()),
+            output_size_bytes=self.record.result.output_size_bytes,
+        )
+
+
+def shortened(result: common_pb2.ToolResult, limit: int) -> common_pb2.ToolResult:
+    """The result, or its first ``limit`` bytes as a preview."""
+    if result.output_size_bytes <= limit:
+        return result
+    preview = result.output_json.encode()[:limit].decode(errors="ignore")
+    return common_pb2.ToolResult(
+        call_id=result.call_id,
+        name=result.name,
+        is_error=result.is_error,
+        output_preview=preview,
+        output_size_bytes=result.output_size_bytes,
+    )
+
+
+def for_history(result: common_pb2.ToolResult) -> common_pb2.ToolResult:
+    """The result as the model reads it: cut and marked beyond 1 MiB."""
+    if result.output_size_bytes <= MODEL_BYTES:
+        return result
+    cut = result.output_json.encode()[:MODEL_BYTES].decode(errors="ignore")
+    text = failure_json(f"the result has {result.output_size_bytes} bytes and was cut", output=cut)
+    return common_pb2.ToolResult(
+        call_id=result.call_id,
+        name=result.name,
+        is_error=result.is_error,
+        output_json=text,
+        output_size_bytes=result.output_size_bytes,
+    )
+
+
+class CallContext:
+    """``tools.base.ToolContext`` for one call."""
+
+    def __init__(self, context: TurnContext, call: Call) -> None:
+        self._context = context
+        self._call = call
+        self.agent_id = context.journal.ref.id
+        self.session_id = context.session.id
+        self.turn_id = context.turn.id
+        self.call_id = call.call.id
+        self.idempotency_key = f"{self.turn_id}/{context.turn.step_count}/{self.call_id}"
+        self.files: Files = context.workspace
+
+    def progress(self, message: str, fraction: float | None = None) -> None:
+        report = event_pb2.ToolProgress(call_id=self.call_id, message=message[:1000])
+        if fraction is not None:
+            report.fraction = min(max(fraction, 0.0), 1.0)
+        self._context.post(report)
+
+    async def ask(
+        self, index: int, prompt: str, options: Sequence[Option] = (), *, multi_select: bool = False
+    ) -> Answer:
+        pending_id = await self._raised(index) or await self._raise(index, prompt, options, multi_select)
+        resolution = (await self._context.approvals.wait(pending_id)).resolution
+        if resolution.outcome != ANSWERED:
+            return Answer(dismissed=True)
+        return Answer(resolution.answer)
+
+    async def _raised(self, index: int) -> str:
+        """The id of this question when it was raised before a restart."""
+        context = self._context
+        for row in await context.deps.store.pending_of_turn(context.journal.ref.key, self.turn_id):
+            if row.call_id == self.call_id and row.ask_index == index and row.pending.HasField("user_input"):
+                return row.pending.id
+        return ""
+
+    async def _raise(self, index: int, prompt: str, options: Sequence[Option], multi_select: bool) -> str:
+        context = self._context
+        request = event_pb2.UserInputRequest(prompt=prompt, multi_select=multi_select)
+        for option in options:
+            request.options.add(label=option.label, description=option.description)
+        raised = context.approvals.raise_request(
+            context.stamp, context.config, request, call_id=self.call_id, ask_index=index
+        )
+        context.turn.pending_ids.append(raised.pending.id)
+        context.turn.state = agent_pb2.TURN_STATE_WAITING
+        events = [raised.event, *context.events(*context.lifecycle.change(activity=lifecycle.WAITING))]
+        await context.journal.write(events, [raised.row, *context.turn_rows()], context.stamp.scope)
+        return raised.pending.id
+
+
+async def run_tool(call: Call, context: CallContext) -> errors.AsterError | None:
+    """Runs the tool and sets the call's result; why it produced none, if it did not.
+
+    A tool that answers ``{"ok": false, …}`` has completed (seed 004). Cancelled: the
+    result stays unset."""
+    tool = call.tool
+    assert tool is not None
+    limit = None if tool.info.timeout is None else min(tool.info.timeout, MAX_TIMEOUT)
+    call.began = clock.monotonic()
+    error: errors.AsterError | None = None
+    try:
+        async with asyncio.timeout(limit):
+            output = await tool.run(call.args, context)
+        is_error = output.get("ok") is False
+        call.end(common_pb2.TOOL_CALL_STATE_COMPLETED, canonical(output), is_error=is_error)
+    except TimeoutError:
+        error = errors.ToolTimeout(tool=tool.info.name, timeout=f"{limit}s")
+        _failed(call, f"the tool was stopped after {limit:g} seconds")
+    except errors.AsterError as refused:
+        error = refused
+        _failed(call, refused.text)
+    except Exception:
+        _log.exception("tool %s failed", tool.info.name)
+        error = errors.ToolFailed(tool=tool.info.name)
+        _failed(call, "the tool failed")
+    finally:
+        call.took = clock.monotonic() - call.began
+    return error
+
+
+def _failed(call: Call, text: str) -> None:
+    call.end(common_pb2.TOOL_CALL_STATE_FAILED, failure_json(text, tool=call.call.name), is_error=True)

@@ -1,0 +1,63 @@
+"""One RPC on its way through the interceptors to its servicer, and back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from asteros import ids
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as the server found out; never what a message says."""
+
+    principal: str
+    tenant: str
+    scopes: frozenset[str] | None  # None: authentication is off, everything is allowed
+
+    def has(self, scope: str) -> bool:
+        return self.scopes is None or scope in self.scopes
+
+
+@dataclass(slots=True)
+class Call:
+    """One RPC. Interceptors fill it in; a servicer method gets it with its parsed request."""
+
+    method: str  # "/aster.v1.AgentService/Chat"
+    context: "grpc.aio.ServicerContext[Any, Any]"
+    raw: Any  # bytes of the request, or an iterator of them
+    handler: "grpc.RpcMethodHandler[Any, Any]"
+    metadata: Mapping[str, str]
+    id: str = field(default_factory=ids.ulid)
+    request: Message | None = None
+    response: Any = None
+    trace_id: str = ""
+    code: str = "OK"  # what the caller was told, for metrics
+    caller: Caller = Caller("", "", frozenset())
+
+    @property
+    def service(self) -> str:
+        return self.method.split("/")[1]
+
+    @property
+    def name(self) -> str:
+        return self.method.rpartition("/")[2]
+
+    async def write(self, data: bytes) -> None:
+        """Sends one message of a stream; waits while the peer does not read."""
+        await self.context.write(data)
+
+    def cancel_task(self) -> Callable[[], None]:
+        """Something that stops this RPC's task from outside."""
+        task = asyncio.current_task()
+        assert task is not None
+        return lambda: (task.cancel(), None)[1]
+
+
+Proceed = Callable[[Call], Awaitable[None]]
+# What an interceptor is: it calls `proceed`, and may look, refuse or wrap.
+Interceptor = Callable[[Call, Proceed], Awaitable[None]]

@@ -1,0 +1,431 @@
+"""The embedded store: one SQLite database in a data directory, nothing to install.
+
+Writes go through ``sqlite_writer`` (one thread, group commit); every query runs
+beside it on aiosqlite, on a connection that cannot write. WAL lets both go on at
+once. ``synchronous=FULL`` makes a commit survive power loss, NORMAL only a crash
+of the process (guarantee E2)."""
+
+import array
+import asyncio
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+from google.protobuf.message import Message
+
+from aster.v1 import access_service_pb2, agent_pb2, common_pb2, control_service_pb2, session_service_pb2
+from asteros import clock, errors, ids
+from asteros.stores import base
+from asteros.stores.sqlfiles import migrations
+from asteros.stores.sqlite_writer import SQL, Checkpointer, Writer, add_request, labels_json, put_session, translate
+
+M = TypeVar("M", bound=Message)
+_DELETE_WITH_AGENT = ("segments", "sessions", "messages", "turns", "tool_calls", "pending", "session_rules")
+
+
+class SqliteStore:
+    """``Store`` on SQLite. One process per data directory, kept by a lock on a file in it."""
+
+    kind = "sqlite"
+
+    def __init__(self, data_dir: Path, *, durability: str = "full", exclusive: bool = True) -> None:
+        """``exclusive=False`` opens beside a running server; only for rows it reads anew, as keys."""
+        self._exclusive = exclusive
+        self._dir = data_dir
+        self._path = data_dir / "aster.db"
+        self._writer = Writer(self._path, {"full": "FULL", "normal": "NORMAL"}[durability])
+        self._checkpointer = Checkpointer(self._path, self._writer)
+        self._lock_file: int | None = None
+        self._reader: aiosqlite.Connection | None = None
+        self.log_id = ""
+        self.secret = b""
+
+    # -- life -------------------------------------------------------------------
+
+    async def open(self) -> None:
+        self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._exclusive:
+            self._lock()
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self._unlock()
+            raise errors.RefusedToStart(
+                f"{self._path}: the database cannot be read ({error}); restore it from a copy, "
+                "or move it away to begin with an empty one"
+            ) from error
+        except errors.RefusedToStart:
+            self._unlock()
+            raise
+        self._writer.start()
+        self._checkpointer.start()
+        self._reader = await aiosqlite.connect(self._path, isolation_level=None)
+        await self._reader.execute("PRAGMA query_only = 1")
+        await self._reader.execute("PRAGMA busy_timeout = 5000")
+
+    async def aclose(self) -> None:
+        if self._reader is None:
+            return
+        reader, self._reader = self._reader, None
+        await reader.close()
+        await asyncio.to_thread(self._checkpointer.stop)
+        await self._writer.stop()
+        self._unlock()
+
+    def _lock(self) -> None:
+        handle = os.open(self._dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise errors.RefusedToStart(
+                f"{self._dir}: another server runs on this data directory; stop it, or choose another with --data-dir"
+            ) from None
+        self._lock_file = handle
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    def _prepare(self) -> None:
+        """Migrates the schema and reads what the store is; before any thread starts."""
+        connection = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            self._path.chmod(0o600)
+            connection.execute("PRAGMA journal_mode = WAL")
+            self._migrate(connection)
+            connection.execute(
+                "INSERT INTO meta VALUES ('log_id', ?), ('secret', ?) ON CONFLICT DO NOTHING",
+                (ids.ulid(), secrets.token_bytes(32)),
+            )
+            meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+            self.log_id, self.secret = str(meta["log_id"]), bytes(meta["secret"])
+        finally:
+            connection.close()
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        have = connection.execute("PRAGMA user_version").fetchone()[0]
+        newest = migrations()[-1][0]
+        if have > newest:
+            raise errors.RefusedToStart(
+                f"{self._path}: made by a newer version (schema {have}, this one knows {newest}); upgrade this server"
+            )
+        for number, script in migrations():
+            if number > have:
+                connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+
+    # -- plumbing ---------------------------------------------------------------
+
+    async def _rows(self, query: str, *values: Any) -> list[Any]:
+        if self._reader is None:
+            raise errors.StoreUnavailable("the store is closed")
+        try:
+            return list(await self._reader.execute_fetchall(SQL[query], values))
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    async def _row(self, query: str, *values: Any) -> Any:
+        rows = await self._rows(query, *values)
+        return rows[0] if rows else None
+
+    async def _write(self, query: str, *values: Any) -> None:
+        await self._writer.run(lambda connection: connection.execute(SQL[query], values))
+
+    # -- the log ------------------------------------------------------------------
+
+    async def commit(self, units: Sequence[base.Unit], seal: base.Sealer) -> list[base.Outcome]:
+        return await self._writer.run(lambda connection: self._writer.commit(connection, units, seal))
+
+    async def head(self) -> int:
+        return int((await self._row("head"))[0])
+
+    async def read_agent_segments(
+        self, agent_key: int, after_sequence: int, limit: int, before: int = 0
+    ) -> list[base.Segment]:
+        if before:
+            rows = await self._rows("agent_segments_before", agent_key, after_sequence, before, limit)
+        else:
+            rows = await self._rows("agent_segments", agent_key, after_sequence, limit)
+        return _within(limit, [_segment(row) for row in rows])
+
+    async def read_segments(self, tenant: str, after: int, limit: int, before: int = 0) -> list[base.Segment]:
+        if before:
+            rows = await self._rows("segments_before", before, after, tenant, limit)
+        else:
+            rows = await self._rows("segments_after", after, tenant, limit)
+        return _within(limit, [_segment(row) for row in rows])
+
+    async def sequence_at(self, agent_key: int, position: int) -> int:
+        row = await self._row("sequence_at", agent_key, position)
+        return int(row[0]) if row else 0
+
+    async def position_at_time(self, nanos: int) -> int:
+        row = await self._row("position_at_time", nanos)
+        return int(row[0]) if row else await self.head()
+
+    async def trim(self, agent_key: int, before_time: int, keep: int) -> int:
+        return await self._writer.run(lambda connection: self._trim(connection, agent_key, before_time, keep))
+
+    def _trim(self, connection: sqlite3.Connection, agent_key: int, before_time: int, keep: int) -> int:
+        agent = connection.execute(SQL["agent_by_key"], (agent_key,)).fetchone()
+        if agent is None:
+            return 0
+        latest = agent[6]
+        bound = connection.execute(SQL["trim_bound"], (agent_key, before_time, keep, latest)).fetchone()[0]
+        first_kept = latest + 1 if bound is None else bound
+        opened = connection.execute(SQL["oldest_open"], (agent_key,)).fetchone()[0]
+        if opened is not None:
+            first_kept = min(first_kept, self._segment_of(connection, agent_key, opened))
+        last = connection.execute(SQL["trimmed_position"], (agent_key, first_kept)).fetchone()
+        if last is None:
+            return int(agent[7])
+        connection.execute(SQL["keep_head"], (self._writer.position,))
+        connection.execute(SQL["trim"], (agent_key, first_kept))
+        left = connection.execute(SQL["agent_segments"], (agent_key, 0, 1)).fetchone()
+        oldest = left[2] if left else latest + 1
+        connection.execute(SQL["set_floor"], (oldest, last[0], agent_key))
+        return int(oldest)
+
+    @staticmethod
+    def _segment_of(connection: sqlite3.Connection, agent_key: int, pending_id: str) -> int:
+        """last_sequence of the segment whose events were stored when the request was raised."""
+        blob = connection.execute(SQL["pending"], (agent_key, pending_id)).fetchone()[1]
+        raised = clock.nanos(control_service_pb2.PendingRequest.FromString(blob).create_time)
+        row = connection.execute(SQL["trim_bound"], (agent_key, raised, 0, 0)).fetchone()
+        return int(row[0] or 0)
+
+    async def agents_to_trim(self, before_time: int, keep: int, limit: int) -> list[int]:
+        return [row[0] for row in await self._rows("agents_to_trim", before_time, keep, limit)]
+
+    # -- agents ---------------------------------------------------------------------
+
+    async def create_agent(
+        self,
+        tenant: str,
+        agent: agent_pb2.Agent,
+        session: session_service_pb2.Session,
+        request: base.AddRequest | None,
+        max_agents: int,
+    ) -> base.AgentRow:
+        status = agent_pb2.AgentStatus(state=agent_pb2.AGENT_STATE_CREATED, activity=agent_pb2.AGENT_ACTIVITY_IDLE)
+
+        def insert(connection: sqlite3.Connection) -> Any:
+            if request is not None:
+                add_request(connection, tenant, request)
+            if max_agents and connection.execute(SQL["open_agents"], (tenant,)).fetchone()[0] >= max_agents:
+                raise errors.AgentLimitReached(f"cosmos is full (max {max_agents} agents)", max_agents=max_agents)
+            values = (
+                tenant, agent.id, status.state, agent.config.template_id, labels_json(agent),
+                agent.SerializeToString(), status.SerializeToString(), session.id,
+            )  # fmt: skip
+            try:
+                key = connection.execute(SQL["insert_agent"], values).lastrowid
+            except sqlite3.IntegrityError:
+                raise errors.AgentAlreadyExists(agent.id) from None
+            put_session(connection, tenant, int(key or 0), session, insert=True)
+            return connection.execute(SQL["agent_by_key"], (key,)).fetchone()
+
+        return _agent(await self._writer.run(insert))
+
+    async def agent(self, tenant: str, agent_id: str) -> base.AgentRow | None:
+        row = await self._row("agent_by_id", tenant, agent_id)
+        return _agent(row) if row else None
+
+    async def agent_by_key(self, key: int) -> base.AgentRow | None:
+        row = await self._row("agent_by_key", key)
+        return _agent(row) if row else None
+
+    async def agents(self, tenant: str, after: str, limit: int, only: base.AgentFilter) -> list[base.AgentRow]:
+        # The text is put together from constants; what callers choose is bound.
+        query = "SELECT key, tenant, epoch, agent, status, default_session_id, latest_sequence, oldest_sequence,"
+        query += " floor_position, state FROM agents WHERE tenant = ? AND id > ?"
+        values: list[Any] = [tenant, after]
+        if only.states:
+            query += f" AND state IN ({', '.join('?' * len(only.states))})"
+            values += only.states
+        if only.template_id:
+            query += " AND template_id = ?"
+            values.append(only.template_id)
+        if only.id_prefix:
+            query += " AND id >= ? AND id < ?"
+            values += [only.id_prefix, only.id_prefix + "\U0010ffff"]
+        for name, value in only.labels:
+            query += " AND EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)"
+            values += [name, value]
+        query += " ORDER BY id LIMIT ?"
+        if self._reader is None:
+            raise errors.StoreUnavailable("the store is closed")
+        rows = await self._reader.execute_fetchall(query, [*values, limit])
+        return [_agent(row) for row in rows]
+
+    async def delete_agent(self, key: int) -> None:
+        def delete(connection: sqlite3.Connection) -> None:
+            connection.execute(SQL["keep_head"], (self._writer.position,))
+            for table in _DELETE_WITH_AGENT:
+                connection.execute(f"DELETE FROM {table} WHERE agent_key = ?", (key,))  # noqa: S608 - constants
+            connection.execute(SQL["delete_agent"], (key,))
+
+        await self._writer.run(delete)
+
+    async def acquire(self, key: int) -> base.AgentRow:
+        row = await self._writer.run(lambda connection: connection.execute(SQL["acquire"], (key,)).fetchone())
+        if row is None:
+            raise errors.AgentNotFound(str(key))
+        return _agent(row)
+
+    async def settle(self) -> None:
+        await self._write("settle")
+
+    async def floor_position(self, tenant: str) -> int:
+        return int((await self._row("floor_position", tenant))[0])
+
+    async def counts(self, tenant: str) -> dict[str, int]:
+        row = await self._row("counts", tenant)
+        return {"agent_count": row[0], "working_agent_count": row[1], "pending_count": row[2]}
+
+    # -- what agents did --------------------------------------------------------------
+
+    async def request(self, tenant: str, request_id: str) -> tuple[bytes, str] | None:
+        row = await self._row("request", tenant, request_id)
+        return (row[0], row[1]) if row else None
+
+    async def forget_requests(self, before_time: int) -> None:
+        await self._write("forget_requests", before_time)
+
+    async def turn(self, agent_key: int, turn_id: str) -> base.TurnRow | None:
+        row = await self._row("turn", agent_key, turn_id)
+        return _turn(row) if row else None
+
+    async def turns(self, agent_key: int, session_id: str, before: str, limit: int) -> list[agent_pb2.Turn]:
+        rows = await self._rows("turns", agent_key, session_id, before, limit)
+        return [agent_pb2.Turn.FromString(row[0]) for row in rows]
+
+    async def unfinished_turns(self, agent_key: int) -> list[base.TurnRow]:
+        return [_turn(row) for row in await self._rows("unfinished_turns", agent_key)]
+
+    async def agents_with_work(self) -> list[int]:
+        return [row[0] for row in await self._rows("agents_with_work")]
+
+    async def session(self, tenant: str, session_id: str) -> tuple[int, session_service_pb2.Session] | None:
+        row = await self._row("session", tenant, session_id)
+        return (row[0], session_service_pb2.Session.FromString(row[1])) if row else None
+
+    async def sessions(
+        self, tenant: str, agent_key: int, before: tuple[int, str] | None, skip: int, limit: int
+    ) -> tuple[list[session_service_pb2.Session], int]:
+        time, last = before or (1 << 62, "")
+        rows = await self._rows("sessions", tenant, agent_key, time, last, limit, skip)
+        total = (await self._row("count_sessions", tenant, agent_key))[0]
+        return [session_service_pb2.Session.FromString(row[0]) for row in rows], total
+
+    async def delete_session(self, tenant: str, session_id: str) -> None:
+        def delete(connection: sqlite3.Connection) -> None:
+            connection.execute(SQL["delete_messages"], (tenant, session_id))
+            connection.execute(SQL["delete_session"], (tenant, session_id))
+
+        await self._writer.run(delete)
+
+    async def messages(
+        self, tenant: str, session_id: str, after: int, limit: int
+    ) -> list[tuple[int, common_pb2.Message]]:
+        rows = await self._rows("messages", tenant, session_id, after, limit or -1)
+        return [(row[0], common_pb2.Message.FromString(row[1])) for row in rows]
+
+    async def tool_call(self, agent_key: int, call_id: str) -> base.CallRow | None:
+        row = await self._row("tool_call", agent_key, call_id)
+        return _call(row) if row else None
+
+    async def tool_calls(self, agent_key: int, turn_id: str, step: int) -> list[base.CallRow]:
+        return [_call(row) for row in await self._rows("tool_calls", agent_key, turn_id, step)]
+
+    async def pending(self, agent_key: int, pending_id: str) -> base.PendingRow | None:
+        row = await self._row("pending", agent_key, pending_id)
+        row = row or await self._row("pending_of_call", agent_key, pending_id)
+        return _pending(row) if row else None
+
+    async def pending_of_turn(self, agent_key: int, turn_id: str) -> list[base.PendingRow]:
+        return [_pending(row) for row in await self._rows("pending_of_turn", agent_key, turn_id)]
+
+    async def open_pending(self, tenant: str, agent_key: int, after: str, limit: int) -> list[base.PendingRow]:
+        return [_pending(row) for row in await self._rows("open_pending", tenant, agent_key, after, limit)]
+
+    async def expired_pending(self, nanos: int, limit: int) -> list[base.PendingRow]:
+        return [_pending(row) for row in await self._rows("expired_pending", nanos, limit)]
+
+    async def next_expiry(self) -> int | None:
+        row = await self._row("next_expiry")
+        return row[0] if row else None
+
+    async def session_rules(self, agent_key: int, session_id: str) -> dict[str, int]:
+        return dict(await self._rows("session_rules", agent_key, session_id))
+
+    # -- access ---------------------------------------------------------------------------
+
+    async def put_key(self, row: base.KeyRow, request: base.AddRequest | None = None) -> None:
+        def put(connection: sqlite3.Connection) -> None:
+            if request is not None:
+                known = base.AddRequest(request.request_id, request.digest, row.key.id)
+                add_request(connection, row.tenant, known)
+            values = (row.key.id, row.tenant, row.digest, row.key.SerializeToString())
+            connection.execute(SQL["put_key"], values)
+
+        await self._writer.run(put)
+
+    async def key(self, key_id: str) -> base.KeyRow | None:
+        row = await self._row("key", key_id)
+        return _key(row) if row else None
+
+    async def keys(self, tenant: str, after: str, limit: int) -> list[base.KeyRow]:
+        return [_key(row) for row in await self._rows("keys", tenant, after, limit)]
+
+
+def _segment(row: Any) -> base.Segment:
+    ends = array.array("I")
+    ends.frombytes(row[9])
+    return base.Segment(
+        row[0], row[1], row[2], row[3], base.Scope(row[4], row[5], row[6], row[7]), row[8], tuple(ends), row[10]
+    )
+
+
+def _within(limit: int, segments: list[base.Segment]) -> list[base.Segment]:
+    """Whole segments up to about ``limit`` events: the first always, so that readers advance."""
+    total = 0
+    for index, segment in enumerate(segments):
+        total += segment.count
+        if total >= limit:
+            return segments[: index + 1]
+    return segments
+
+
+def _agent(row: Any) -> base.AgentRow:
+    status = agent_pb2.AgentStatus.FromString(row[4])
+    status.state = row[9]  # the column counts: `settle` changes it alone
+    return base.AgentRow(row[0], row[1], row[2], agent_pb2.Agent.FromString(row[3]), status, *row[5:9])
+
+
+def _turn(row: Any) -> base.TurnRow:
+    return base.TurnRow(
+        row[0],
+        agent_pb2.Turn.FromString(row[1]),
+        common_pb2.Message.FromString(row[2]),
+        row[3],
+        common_pb2.Budget.FromString(row[4]),
+    )
+
+
+def _pending(row: Any) -> base.PendingRow:
+    return base.PendingRow(row[0], control_service_pb2.PendingRequest.FromString(row[1]), row[2], row[3])
+
+
+def _call(row: Any) -> base.CallRow:
+    return base.CallRow(control_service_pb2.ToolCallRecord.FromString(row[0]), row[1], row[2])
+
+
+def _key(row: Any) -> base.KeyRow:
+    return base.KeyRow(row[0], access_service_pb2.ApiKey.FromString(row[1]), row[2])
