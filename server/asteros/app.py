@@ -20,7 +20,6 @@ from asteros.cosmos.registry import Limits, Registry
 from asteros.events.hub import Hub
 from asteros.events.log import EventLog
 from asteros.events.retention import Retention
-from asteros.metrics import ServerMetrics
 from asteros.providers.pricing import PriceTable
 from asteros.providers.registry import ProviderRegistry
 from asteros.runtime.dependencies import Dependencies
@@ -33,6 +32,7 @@ from asteros.services.control import ControlServicer
 from asteros.services.credentials import Credentials
 from asteros.services.events import EventsServicer
 from asteros.services.info import ServerServicer
+from asteros.services.metrics import ServerMetrics
 from asteros.services.paging import Pages
 from asteros.services.server import GrpcServer, unavailable_features
 from asteros.services.sessions import SessionsServicer

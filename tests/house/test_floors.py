@@ -51,6 +51,7 @@ DRIVERS = {
     "nats": "bus/nats.py",
     "anthropic": "providers/anthropic.py",
     "openai": "providers/openai.py",
+    "httpx2": "providers/transport.py",
     "mcp": "tools/mcp.py",
     "a2a": "bridge/a2a.py",
     "ag_ui": "bridge/agui.py",

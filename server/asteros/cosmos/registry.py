@@ -67,11 +67,11 @@ class Registry:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(agent.halt() for agent in self._awake.values()))
+        await asyncio.gather(*(agent.mailbox.halt() for agent in self._awake.values()))
 
     async def idle(self) -> None:
         """Waits until no agent has a turn that is at work (drain). Waiting ones do not count."""
-        while any(agent.busy and not agent.waits for agent in self._awake.values()):
+        while any(agent.at_work for agent in self._awake.values()):
             await clock.sleep(0.05)
 
     # -- finding --------------------------------------------------------------------
@@ -114,7 +114,7 @@ class Registry:
             if agent is None:
                 row = await self.deps.store.acquire(key)
                 agent = Agent(row, self.deps, self._changed)
-                await agent.resume()
+                await agent.mailbox.resume()
                 self._awake[key] = agent
                 self._keys[agent.ref.tenant, agent.ref.id] = key
             return agent
@@ -125,7 +125,7 @@ class Registry:
 
     def _changed(self, agent: Agent) -> None:
         """An agent became idle, or lost its lease and must be read anew."""
-        if agent.lost and self._awake.get(agent.ref.key) is agent:
+        if agent.mailbox.lost and self._awake.get(agent.ref.key) is agent:
             self._forget(agent)
 
     def view(self, row: AgentRow) -> agent_pb2.Agent:
@@ -142,7 +142,7 @@ class Registry:
         if awake is not None:
             shown.status.CopyFrom(awake.lifecycle.status)
             shown.status.latest_sequence = max(row.latest_sequence, awake.journal.place.sequence)
-            shown.status.queued_turn_count = awake.queued
+            shown.status.queued_turn_count = awake.mailbox.queued
             if shown.status.state in (agent_pb2.AGENT_STATE_STARTED, agent_pb2.AGENT_STATE_RUNNING):
                 shown.status.uptime.CopyFrom(clock.duration(awake.lifecycle.uptime))
         return shown
@@ -224,10 +224,10 @@ class Registry:
         async with self.agent(tenant, agent_id) as agent:
             if etag and etag != agent.row.agent.etag:
                 raise errors.EtagMismatch(retry_after=0.0, etag=agent.row.agent.etag)
-            if agent.busy and not force:
+            if agent.mailbox.busy and not force:
                 raise errors.WrongState("a turn is in progress; set force to interrupt it", agent_id=agent_id)
             await agent.close()
-            await agent.halt()
+            await agent.mailbox.halt()
             self._forget(agent)
             await self.deps.store.delete_agent(agent.ref.key)
             self.deps.log.hub.end_agent(agent.ref.key, errors.AgentNotFound(agent_id))
@@ -239,7 +239,7 @@ class Registry:
         if agent is None:
             return True
         async with self._waking.setdefault(key, asyncio.Lock()):
-            if agent.busy or agent.holds or self._awake.get(key) is not agent:
+            if not agent.idle or self._awake.get(key) is not agent:
                 return False
             # Out of the table first: a command that comes now waits for the lock and wakes it anew.
             self._forget(agent)
@@ -258,9 +258,7 @@ class Registry:
     async def _evict_idle(self) -> None:
         await clock.sleep(EVICTION_INTERVAL)
         now = clock.monotonic()
-        idle = sorted(
-            (agent for agent in self._awake.values() if not agent.busy and not agent.holds), key=lambda a: a.last_used
-        )
+        idle = sorted((agent for agent in self._awake.values() if agent.idle), key=lambda a: a.last_used)
         over = len(self._awake) - self.limits.max_awake if self.limits.max_awake else 0
         for place, agent in enumerate(idle):
             if place < over or now - agent.last_used > self.limits.idle_seconds:
@@ -278,8 +276,6 @@ async def _forever(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except asyncio.CancelledError:
-            raise
         except Exception:
             _log.exception("background work failed")
             await clock.sleep(1.0)

@@ -5,7 +5,6 @@ appends a reference to each matching subscription and wakes it at most once; it
 never awaits a reader, so no reader can slow another or the agent (guarantee T1)."""
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -42,8 +41,7 @@ class Hub:
     async def aclose(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
+            await asyncio.gather(self._ticker, return_exceptions=True)
 
     # -- subscriptions ----------------------------------------------------------
 

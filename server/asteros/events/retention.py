@@ -1,7 +1,6 @@
 """Deletes old events and forgotten request ids, below an announced floor (guarantee E7)."""
 
 import asyncio
-import contextlib
 import logging
 
 from asteros import clock
@@ -28,8 +27,7 @@ class Retention:
     async def aclose(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:

@@ -19,7 +19,7 @@ from asteros.providers.scripted import ScriptedProvider
 MAX_CLIENTS = 128
 
 # What the server uses where nothing else is said, by the first key that is set.
-_DEFAULTS = (("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-4.1"), ("deepseek", "deepseek-chat"))
+_DEFAULTS = (("anthropic", "claude-sonnet-5-5"), ("openai", "gpt-6.1-sol"), ("deepseek", "deepseek-flash"))
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 

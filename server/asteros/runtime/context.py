@@ -6,23 +6,23 @@ from dataclasses import dataclass, field
 from google.protobuf.message import Message
 
 from aster.v1 import agent_pb2, common_pb2, event_pb2, session_service_pb2
-from asteros import clock, ids
 from asteros.events.catalogue import Stamp
 from asteros.events.log import Written
 from asteros.providers.base import ToolSpec
 from asteros.runtime.approvals import Approvals
+from asteros.runtime.conversations import Conversation
 from asteros.runtime.dependencies import Dependencies
 from asteros.runtime.journal import Journal, snapshot
 from asteros.runtime.lifecycle import Lifecycle
 from asteros.runtime.permissions import Permissions
 from asteros.sandbox.files import Workspace
-from asteros.stores.base import AddMessage, PutSession, PutTurn, Row, TurnRow
+from asteros.stores.base import PutSession, PutTurn, Row, TurnRow
 from asteros.tools.base import Tool
 
 
 @dataclass(slots=True)
 class TurnContext:
-    """One turn in progress. ``turn`` and ``session`` are changed here and stored by the rows."""
+    """One turn in progress. ``turn`` and ``conversation`` are changed here and stored by the rows."""
 
     deps: Dependencies
     config: agent_pb2.AgentConfig
@@ -36,10 +36,17 @@ class TurnContext:
     workspace_name: str
     row: TurnRow
     turn: agent_pb2.Turn
-    session: session_service_pb2.Session
+    conversation: Conversation
     stamp: Stamp
-    history: list[common_pb2.Message]
     partial_text: list[str] = field(default_factory=list)  # of the model step in progress
+
+    @property
+    def session(self) -> session_service_pb2.Session:
+        return self.conversation.session
+
+    @property
+    def history(self) -> list[common_pb2.Message]:
+        return self.conversation.history
 
     def events(self, *payloads: Message) -> list[event_pb2.Event]:
         """Events of this turn's present step."""
@@ -50,15 +57,9 @@ class TurnContext:
         return self.journal.post(self.events(*payloads), rows, self.stamp.scope)
 
     def say(self, message: common_pb2.Message) -> list[Row]:
-        """Adds a message to the conversation; the rows store it."""
-        message.id = message.id or ids.new("msg_")
+        """Adds a message of this turn to the conversation; the rows store it."""
         message.turn_id = message.turn_id or self.turn.id
-        message.create_time.CopyFrom(clock.timestamp(clock.now()))
-        self.history.append(message)
-        self.session.message_count += 1
-        self.session.update_time.CopyFrom(message.create_time)
-        self.lifecycle.status.message_count += 1
-        return [AddMessage(self.session.id, snapshot(message)), self.session_row()]
+        return self.conversation.say(message, self.lifecycle)
 
     def session_row(self) -> Row:
         return PutSession(snapshot(self.session))

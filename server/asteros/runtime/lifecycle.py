@@ -64,6 +64,10 @@ class Lifecycle:
         status.state, status.activity = target, doing
         return [changed]
 
+    def started(self) -> list[event_pb2.StateChanged]:
+        """CREATED and STOPPED become STARTED; anything else stays."""
+        return self.change(STARTED) if self.status.state in (CREATED, STOPPED) else []
+
     def row(self) -> PutStatus:
         """The status as a row; stamped as active now."""
         self.status.last_activity_time.CopyFrom(clock.timestamp(clock.now()))

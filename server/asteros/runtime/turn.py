@@ -7,7 +7,7 @@ exactly one ``progress.complete``, stored together with the turn's final state."
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from google.protobuf.message import Message as ProtoMessage
 
@@ -38,38 +38,41 @@ class TurnRun:
         self.context = context
         self.turn = context.turn
         self.interrupt_reason: str | None = None
-        self.has_more = False  # another turn waits: the agent stays RUNNING
+        self._more_wait: Callable[[], bool] = lambda: False
+        self._ending = False
         self._resumed = resumed
         self._tools: ToolStep | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> errors.AsterError | None:
-        """Runs to the end and stores it; the error of a failed turn.
+    async def run(self, more_wait: Callable[[], bool]) -> None:
+        """Runs to the end and stores it. ``more_wait`` says at the end whether another turn
+        waits, so that the agent stays RUNNING.
 
         Cancelled without ``interrupt``, the turn stays as it is stored, for whoever
         takes the agent up next."""
+        self._more_wait = more_wait
         if self.interrupt_reason is not None:
-            return await self._interrupted()
+            await self._interrupted()
+            return
         self._task = asyncio.create_task(self._loop(), name=f"turn {self.turn.id}")
         try:
             await asyncio.shield(self._task)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # house: cancelled -- an interrupt of the turn is a result
             if self.interrupt_reason is None or not self._task.done():
                 self._task.cancel()
                 await asyncio.gather(self._task, return_exceptions=True)
                 if self.interrupt_reason is None:
                     raise
-            return await self._interrupted()
+            await self._interrupted()
         except errors.AsterError as error:
-            return await self._failed(error)
+            await self._failed(error)
         except Exception:
             _log.exception("turn %s failed", self.turn.id)
-            return await self._failed(errors.AsterError("internal error"))
-        return None
+            await self._failed(errors.AsterError("internal error"))
 
     def interrupt(self, reason: str) -> None:
-        """Stops the turn; ``run`` stores its end. Idempotent."""
-        if self.interrupt_reason is None:
+        """Stops the turn; ``run`` stores its end. Nothing once the end is being stored."""
+        if self.interrupt_reason is None and not self._ending:
             self.interrupt_reason = reason or "interrupted"
             if self._task is not None:
                 self._task.cancel()
@@ -211,8 +214,7 @@ class TurnRun:
             agent_pb2.TURN_STATE_COMPLETED, answer.finish.stop_reason, [*answer.events, done], rows, answer.message
         )
 
-    async def _interrupted(self) -> errors.AsterError:
-        error = errors.TurnInterrupted(turn_id=self.turn.id, cause=self.interrupt_reason or "")
+    async def _interrupted(self) -> None:
         rows: list[Row] = []
         if self.context.partial_text:
             message = common_pb2.Message(role=common_pb2.ROLE_ASSISTANT)
@@ -220,9 +222,8 @@ class TurnRun:
             self.context.partial_text = []
             rows += self.context.say(message)
         await self._complete(agent_pb2.TURN_STATE_INTERRUPTED, agent_pb2.STOP_REASON_INTERRUPTED, (), rows)
-        return error
 
-    async def _failed(self, error: errors.AsterError) -> errors.AsterError:
+    async def _failed(self, error: errors.AsterError) -> None:
         self.turn.error.CopyFrom(error.status())
         over_budget = isinstance(error, (errors.BudgetExceeded, errors.ModelPriceUnknown))
         stop = agent_pb2.STOP_REASON_BUDGET if over_budget else agent_pb2.STOP_REASON_ERROR
@@ -235,8 +236,7 @@ class TurnRun:
         payloads: list[ProtoMessage] = [raised]
         if over_budget:
             payloads.append(budget.governance(error))
-        await self._complete(agent_pb2.TURN_STATE_FAILED, stop, payloads, ())
-        return error
+        await self._complete(agent_pb2.TURN_STATE_FAILED, stop, payloads)
 
     async def _complete(
         self,
@@ -248,6 +248,7 @@ class TurnRun:
     ) -> None:
         """Stores the end of the turn: open requests withdrawn, open calls sealed, one complete."""
         context, turn = self.context, self.turn
+        self._ending = True
         events, more = await self._seal()
         last = reply or next((m for m in reversed(context.history) if m.role == common_pb2.ROLE_ASSISTANT), None)
         if last is not None and last.turn_id == turn.id:
@@ -272,7 +273,7 @@ class TurnRun:
         status.turn_id = ""
         if state == agent_pb2.TURN_STATE_FAILED:
             status.last_error.CopyFrom(self.turn.error)
-        if self.has_more:
+        if self._more_wait():
             return self.context.lifecycle.change(activity=_END[state])
         return self.context.lifecycle.change(lifecycle.STARTED, _END[state])
 

@@ -1,7 +1,7 @@
 """AgentService: create, talk to, watch over, close."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 from google.protobuf import field_mask_pb2
@@ -12,8 +12,9 @@ from asteros import errors, ids
 from asteros.cosmos.registry import Registry
 from asteros.events import filters
 from asteros.events.subscription import Options, Subscription
-from asteros.runtime.agent import ENDED, Accepted, Agent, Input, request_of
+from asteros.runtime.agent import Agent, request_of
 from asteros.runtime.journal import snapshot
+from asteros.runtime.mailbox import ENDED, Accepted, Input
 from asteros.services import validation
 from asteros.services.access_table import CHANNEL_SCOPES
 from asteros.services.background import Background
@@ -91,17 +92,15 @@ class AgentsServicer:
 
     async def Send(self, request: pb.SendRequest, call: Call) -> pb.SendResponse:
         async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
-            accepted = await agent.submit(_input(request, call))
+            accepted = await agent.mailbox.submit(_input(request, call))
         return pb.SendResponse(turn=accepted.turn, cursor=self._streams.codec.encode(accepted.place))
 
     async def Chat(self, request: pb.ChatRequest, call: Call) -> pb.ChatResponse:
         async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
-            accepted = await agent.submit(_input(request, call))
-            try:
-                turn = await agent.wait(accepted.turn.id)
-            except asyncio.CancelledError:
-                self._left(agent, accepted.turn.id, request.disconnect_policy)
-                raise
+            said = _input(request, call)
+            with self._attended(agent, said.turn_id, request.disconnect_policy):
+                accepted = await agent.mailbox.submit(said)
+                turn = await agent.mailbox.wait(accepted.turn.id)
         if turn.state != agent_pb2.TURN_STATE_COMPLETED:
             raise _failure(turn)
         return pb.ChatResponse(turn=turn, text=_text(turn.reply))
@@ -111,20 +110,36 @@ class AgentsServicer:
         for channel in channels:
             self._streams.check_channel(call, channel)
         async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
-            said = _input(request, call, turn_id=ids.new("trn_"))
+            said = _input(request, call)
             subscription = self._subscription(agent, said.turn_id, channels)
             try:
-                accepted = await agent.submit(said)
-                if accepted.repeated:
-                    subscription.close()
-                    subscription = await self._again(agent, accepted, channels)
-                async for data in self._streams.follow(call, subscription):
-                    yield data
-            except (asyncio.CancelledError, GeneratorExit):
-                self._left(agent, said.turn_id, request.disconnect_policy)
-                raise
+                with self._attended(agent, said.turn_id, request.disconnect_policy):
+                    accepted = await agent.mailbox.submit(said)
+                    if accepted.repeated:
+                        subscription.close()
+                        subscription = await self._again(agent, accepted, channels)
+                    async for data in self._streams.follow(call, subscription):
+                        yield data
             finally:
                 subscription.close()
+
+    @contextlib.contextmanager
+    def _attended(self, agent: Agent, turn_id: str, policy: int) -> Iterator[None]:
+        """The turn is interrupted when its caller goes away, unless it said otherwise (R6).
+
+        A caller's leaving shows as a cancel, as a failed write or as a closed generator:
+        whatever leaves this block but an answer or an error of ours."""
+        answered = False
+        try:
+            yield
+            answered = True
+        except errors.AsterError:
+            answered = True
+            raise
+        finally:
+            stays = answered or policy == agent_pb2.DISCONNECT_POLICY_CONTINUE or self._streams.draining
+            if not stays and agent.mailbox.has(turn_id):
+                self._background.start(agent.mailbox.interrupt(turn_id, "the caller went away"))
 
     def _subscription(self, agent: Agent, turn_id: str, channels: Sequence[int]) -> Subscription:
         """A subscription in place before the turn begins, so that nothing is read from the store."""
@@ -143,15 +158,12 @@ class AgentsServicer:
         )
         return await self._streams.after(agent.ref, accepted.place.sequence, wanted, options)
 
-    def _left(self, agent: Agent, turn_id: str, policy: int) -> None:
-        """The caller went away: its turn is interrupted unless it said otherwise (guarantee R6)."""
-        if policy != agent_pb2.DISCONNECT_POLICY_CONTINUE and agent.has(turn_id) and not self._streams.draining:
-            self._background.start(agent.interrupt(turn_id, "the caller went away"))
-
     async def SendSystemMessage(self, request: pb.SendSystemMessageRequest, call: Call) -> pb.SendSystemMessageResponse:
         known = request_of(request.request_id, call.method, request)
         async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
-            message_id = await agent.add_system_message(request.text, request.session_id, known)
+            if agent.lifecycle.closed:
+                raise errors.AgentClosed(agent_id=request.agent_id)
+            message_id = await agent.conversations.system_message(request.text, request.session_id, known)
         return pb.SendSystemMessageResponse(message_id=message_id)
 
     # -- turns ------------------------------------------------------------------------------
@@ -182,11 +194,11 @@ class AgentsServicer:
 
     async def Interrupt(self, request: pb.InterruptRequest, call: Call) -> pb.InterruptResponse:
         async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
-            turn = await agent.interrupt(request.turn_id, request.reason)
+            turn = await agent.mailbox.interrupt(request.turn_id, request.reason)
         return pb.InterruptResponse(turn=turn)
 
 
-def _input(request: Any, call: Call, turn_id: str = "") -> Input:
+def _input(request: Any, call: Call) -> Input:
     """What Chat, Send and Stream have in common."""
     message = common_pb2.Message(role=common_pb2.ROLE_USER)
     if request.message:
@@ -200,7 +212,7 @@ def _input(request: Any, call: Call, turn_id: str = "") -> Input:
         principal=call.caller.principal,
         budget=request.budget if request.HasField("budget") else None,
         trace_id=call.trace_id,
-        turn_id=turn_id,
+        turn_id=ids.new("trn_"),
     )
 
 

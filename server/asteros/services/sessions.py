@@ -29,7 +29,9 @@ class SessionsServicer:
         )
         known = request_of(request.request_id, call.method, request)
         async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
-            session_id = await agent.add_session(session, known)
+            if agent.lifecycle.closed:
+                raise errors.AgentClosed(agent_id=request.agent_id)
+            session_id = await agent.conversations.add(session, known)
         return pb.CreateSessionResponse(session=await self._session(call, session_id))
 
     async def GetSession(self, request: pb.GetSessionRequest, call: Call) -> pb.GetSessionResponse:
@@ -57,7 +59,8 @@ class SessionsServicer:
         async with self._registry.agent(call.caller.tenant, session.agent_id) as agent:
             if session.id == agent.row.default_session_id:
                 raise errors.WrongState("the default session goes with its agent", session_id=session.id)
-            agent.forget_session(session.id)
+            agent.refuse_session_in_use(session.id)
+            agent.conversations.forget(session.id)
             await self._store.delete_session(call.caller.tenant, session.id)
         return pb.DeleteSessionResponse()
 

@@ -13,7 +13,7 @@ from asteros.events.filters import Filter
 from asteros.events.hub import Hub
 from asteros.events.log import EventLog
 from asteros.events.subscription import BUFFER_SIZE, HEARTBEAT, Options, Subscription
-from asteros.runtime.agent import ENDED
+from asteros.runtime.mailbox import ENDED
 from asteros.services.access_table import CHANNEL_SCOPES
 from asteros.services.call import Call
 from asteros.stores.base import AgentRef, AgentRow
@@ -45,7 +45,7 @@ class Streams:
                 subscription.write_began(stuck)
                 yield data
                 subscription.write_ended()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # house: cancelled -- we cancel ourselves to end a stuck write
             if subscription.failed is not None:
                 raise subscription.failed from None  # cancelled by ourselves: the peer does not read
             raise

@@ -165,7 +165,7 @@ async def test_tail_says_that_it_lost_the_server_and_goes_on(fake: FakeAster) ->
     assert process.stderr is not None
     assert (await process.stderr.readline()).decode().startswith(f"connection to {fake.address} lost, trying again: ")
     await fake.start(int(fake.address.rpartition(":")[2]))
-    await fake.until(lambda: fake.open_streams == 1)
+    await fake.until(lambda: len(fake.requests("Subscribe")) == 2 and fake.open_streams == 1)
     await fake.emit("a", "progress.complete", event_pb2.TurnComplete(), "trn_1")
     out, err = await process.communicate()
     assert (process.returncode, out.count(b"progress.complete")) == (0, 1)

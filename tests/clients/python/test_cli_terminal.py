@@ -1,9 +1,9 @@
 """The command with a person at a terminal: what is asked and what the answers become."""
 
 import asyncio
+import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
@@ -22,21 +22,38 @@ class Terminal:
     def __init__(self, process: asyncio.subprocess.Process, master: int) -> None:
         self.process = process
         self._master = master
-        self._text = ""
+        self._written = b""
+        self._news = asyncio.Event()
+        asyncio.get_running_loop().add_reader(master, self._read)
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # the command has ended and its side is closed
+            self._written += os.read(self._master, 4096)
+        self._news.set()
 
     async def see(self, text: str) -> None:
         """Waits until the command has written it."""
-        end = time.monotonic() + 20
-        while text not in self._text:
-            assert time.monotonic() < end, self._text
-            self._text += (await asyncio.to_thread(os.read, self._master, 4096)).decode()
-        self._text = self._text.partition(text)[2]
+        wanted = text.encode()
+        async with asyncio.timeout(20):
+            while wanted not in self._written:
+                self._news.clear()
+                await self._news.wait()
+        self._written = self._written.partition(wanted)[2]
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
+    async def interrupt(self) -> None:
+        """Ctrl-C until it is noticed: one between the prompt and the read is only noticed with the next key."""
+        while self.process.returncode is None:
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await self.process.wait()
+
     async def end(self) -> int:
         code = await self.process.wait()
+        asyncio.get_running_loop().remove_reader(self._master)
         os.close(self._master)
         return code
 
@@ -70,7 +87,7 @@ async def test_a_conversation_in_a_terminal(fake: FakeAster) -> None:
 async def test_ctrl_c_at_the_prompt_is_130(fake: FakeAster) -> None:
     terminal = await open_terminal(fake, "chat", "a", "-m", "write it")
     await terminal.see("note[t]: ")
-    terminal.process.send_signal(signal.SIGINT)
+    await terminal.interrupt()
     assert await terminal.end() == 130
     await fake.until(lambda: fake.open_streams == 0)
 

@@ -2,7 +2,6 @@
 
 UNKNOWN never leaves, and nothing of a foreign exception does (guarantees M8, M20)."""
 
-import asyncio
 import logging
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ async def errors_to_status(call: Call, proceed: Proceed) -> None:
     """Interceptor: whatever fails inside becomes a status outside."""
     try:
         await proceed(call)
-    except (grpc.aio.AbortError, grpc.aio.UsageError, asyncio.CancelledError):
+    except (grpc.aio.AbortError, grpc.aio.UsageError):
         raise  # answered already, or nobody is there any more
     except errors.AsterError as error:
         await abort(call, error.status())

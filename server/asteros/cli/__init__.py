@@ -48,8 +48,8 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _serve(flags: argparse.Namespace) -> int:
     options = options_from(flags, os.environ)
-    from asteros import logs
     from asteros.app import AsterOS
+    from asteros.cli import logs
 
     logs.configure(options.log_format, options.log_level)
     _raise_file_limit()
@@ -93,7 +93,7 @@ def _add_keys(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
 
 
 def _keys(flags: argparse.Namespace) -> int:
-    from asteros import keys
+    from asteros.cli import keys
 
     asyncio.run(keys.run(flags.action, flags))
     return 0
