@@ -46,7 +46,7 @@ run: setup ## Start the server (ARGS="--help" lists its options)
 # -- test ------------------------------------------------------------------
 
 .PHONY: test
-test: setup ## Run the quick tests (ARGS="-k name", WORKERS=2)
+test: setup .venv-proto/.stamp ## Run the quick tests (ARGS="-k name", WORKERS=2)
 	$(PYTEST) -m "not long and not fuzz" $(if $(WORKERS),-n $(WORKERS)) $(ARGS)
 
 .PHONY: robustness

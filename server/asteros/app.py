@@ -214,10 +214,10 @@ class AsterOS:
     def _announce(self) -> None:
         options = self.options
         address = f"{options.host}:{self.grpc_port}"
-        metrics = f"127.0.0.1:{self.metrics_port}" if self.metrics_port else "off"
-        _log.info("🌟 AsterOS '%s' is running: gRPC on %s, metrics on %s", options.name, address, metrics)
         if options.ready_file is not None:
             _write_ready(options.ready_file, self._ports())
+        metrics = f"127.0.0.1:{self.metrics_port}" if self.metrics_port else "off"
+        _log.info("🌟 AsterOS '%s' is running: gRPC on %s, metrics on %s", options.name, address, metrics)
         if options.log_format == "text":
             prefix = "" if self.grpc_port == 50051 else f"ASTER_ADDRESS={address} "
             print(f'\n  Try it:  {prefix}.venv/bin/aster chat -m "write notes.txt: hello"\n', flush=True)

@@ -17,7 +17,10 @@ from google.rpc import error_details_pb2, status_pb2
 DOMAIN = "aster"
 # gRPC carries details in a trailer, cut by the peer at 16 KiB for all metadata.
 MAX_DETAILS_BYTES = 4096
-MAX_TEXT = 500  # characters of one message or fact
+RESERVED_BYTES = 256  # of them, for what is added later: RequestInfo, the turn's id
+MAX_TEXT = 500  # bytes of one message or fact; the message travels percent-encoded
+MAX_FACTS = 2048  # bytes of all facts
+MAX_VIOLATIONS = 3072  # bytes of all field violations
 
 
 class Code(enum.IntEnum):
@@ -54,6 +57,7 @@ class AsterError(Exception):
     # The class docstring is the default message.
     code: ClassVar[Code] = Code.INTERNAL
     reason: ClassVar[str] = "INTERNAL"
+    wait: ClassVar[float | None] = None  # seconds of RetryInfo where whoever raises it knows none
 
     def __init__(self, text: str = "", *, retry_after: float | None = None, **facts: object) -> None:
         self.text = text or (type(self).__doc__ or "internal error").strip().rstrip(".")
@@ -71,19 +75,25 @@ class AsterError(Exception):
         ErrorInfo always stands first and is never cut away."""
         info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN)
         for name, value in self.facts.items():
-            info.metadata[name] = value[:MAX_TEXT]
+            info.metadata[name] = _cut(value, min(MAX_TEXT, MAX_FACTS // len(self.facts)))
         parts: list[message.Message] = [info]
-        if self.retry_after is not None:
+        wait = self.wait if self.retry_after is None else self.retry_after
+        if wait is not None:
             retry = error_details_pb2.RetryInfo()
-            retry.retry_delay.FromNanoseconds(int(self.retry_after * 1e9))
+            retry.retry_delay.FromNanoseconds(int(wait * 1e9))
             parts.append(retry)
         parts.extend(self.details())
-        return status_pb2.Status(code=self.code, message=self.text[:MAX_TEXT], details=_packed(parts))
+        return status_pb2.Status(code=self.code, message=_cut(self.text, MAX_TEXT), details=_packed(parts))
+
+
+def _cut(text: str, size: int) -> str:
+    """At most ``size`` bytes of a text, and no half character."""
+    return text.encode(errors="replace")[:size].decode(errors="ignore")
 
 
 def _packed(parts: Sequence[message.Message]) -> list[any_pb2.Any]:
     packed: list[any_pb2.Any] = []
-    room = MAX_DETAILS_BYTES
+    room = MAX_DETAILS_BYTES - RESERVED_BYTES
     for part in parts:
         wrapped = any_pb2.Any()
         wrapped.Pack(part)
@@ -112,8 +122,11 @@ class InvalidArgument(AsterError):
         if self.violations:
             bad = error_details_pb2.BadRequest()
             for violation in self.violations:
-                bad.field_violations.add(field=violation.field, description=violation.description[:200])
-                if bad.ByteSize() > MAX_DETAILS_BYTES - 1024:  # keep what fits beside ErrorInfo
+                bad.field_violations.add(
+                    field=_cut(violation.field, MAX_TEXT), description=_cut(violation.description, MAX_TEXT)
+                )
+                if bad.ByteSize() > MAX_VIOLATIONS:  # keep what fits beside ErrorInfo
+                    del bad.field_violations[-1]
                     break
             yield bad
 
@@ -226,7 +239,9 @@ class NotFound(AsterError):
         self.id = id
 
     def details(self) -> Iterable[message.Message]:
-        yield error_details_pb2.ResourceInfo(resource_type=f"aster.v1.{self.kind}", resource_name=self.id[:MAX_TEXT])
+        yield error_details_pb2.ResourceInfo(
+            resource_type=f"aster.v1.{self.kind}", resource_name=_cut(self.id, MAX_TEXT)
+        )
 
 
 class AgentNotFound(NotFound):
@@ -294,7 +309,9 @@ class AlreadyExists(AsterError):
         self.id = id
 
     def details(self) -> Iterable[message.Message]:
-        yield error_details_pb2.ResourceInfo(resource_type=f"aster.v1.{self.kind}", resource_name=self.id[:MAX_TEXT])
+        yield error_details_pb2.ResourceInfo(
+            resource_type=f"aster.v1.{self.kind}", resource_name=_cut(self.id, MAX_TEXT)
+        )
 
 
 class AgentAlreadyExists(AlreadyExists):
@@ -324,7 +341,7 @@ class FailedPrecondition(AsterError):
 
     def details(self) -> Iterable[message.Message]:
         failure = error_details_pb2.PreconditionFailure()
-        failure.violations.add(type=self.reason, description=self.text[:200])
+        failure.violations.add(type=self.reason, description=_cut(self.text, MAX_TEXT))
         yield failure
 
 
@@ -373,6 +390,7 @@ class EtagMismatch(AsterError):
 
     code = Code.ABORTED
     reason = "ETAG_MISMATCH"
+    wait = 0.0
 
 
 class LeaseLost(AsterError):
@@ -380,6 +398,7 @@ class LeaseLost(AsterError):
 
     code = Code.ABORTED
     reason = "LEASE_LOST"
+    wait = 0.1
 
 
 class AgentBusy(AsterError):
@@ -387,6 +406,7 @@ class AgentBusy(AsterError):
 
     code = Code.ABORTED
     reason = "AGENT_BUSY"
+    wait = 1.0
 
 
 class ToolOutcomeUnknown(AsterError):
@@ -430,7 +450,7 @@ class ResourceExhausted(AsterError):
 
     def details(self) -> Iterable[message.Message]:
         quota = error_details_pb2.QuotaFailure()
-        quota.violations.add(subject=self.reason, description=self.text[:200])
+        quota.violations.add(subject=self.reason, description=_cut(self.text, MAX_TEXT))
         yield quota
 
 
@@ -438,18 +458,21 @@ class AgentLimitReached(ResourceExhausted):
     """The server hosts as many agents as it may."""
 
     reason = "AGENT_LIMIT_REACHED"
+    wait = 60.0
 
 
 class RateLimited(ResourceExhausted):
     """Too many requests wait."""
 
     reason = "RATE_LIMITED"
+    wait = 1.0
 
 
 class AuthRateLimited(ResourceExhausted):
     """Too many bad credentials."""
 
     reason = "AUTH_RATE_LIMITED"
+    wait = 60.0
 
 
 class BudgetExceeded(ResourceExhausted):
@@ -462,12 +485,14 @@ class SubscriberTooSlow(ResourceExhausted):
     """The subscriber did not read fast enough: open again from the cursor."""
 
     reason = "SUBSCRIBER_TOO_SLOW"
+    wait = 0.1
 
 
 class ProviderLimit(ResourceExhausted):
     """The model provider limits the rate."""
 
     reason = "PROVIDER_LIMIT"
+    wait = 5.0
 
 
 class StorageFull(ResourceExhausted):
@@ -484,6 +509,7 @@ class Unavailable(AsterError):
 
     code = Code.UNAVAILABLE
     reason = "STORE_UNAVAILABLE"
+    wait = 1.0
 
 
 class ProviderUnavailable(Unavailable):

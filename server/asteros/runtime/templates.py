@@ -6,7 +6,7 @@ or tools never change the template (contract, part 6)."""
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aster.v1 import agent_pb2
+from aster.v1 import agent_pb2, common_pb2
 from asteros import errors
 
 Config = agent_pb2.AgentConfig
@@ -57,6 +57,8 @@ BUILTIN = (
         Config(
             model_config=agent_pb2.ModelConfig(provider="scripted", model="demo"),
             tools=["filesystem", "bash", "AskUserQuestion"],
+            # It writes into a folder of its own, and a first minute should not begin with a question.
+            tool_permissions={"Write": common_pb2.PERMISSION_POLICY_ALLOW},
         ),
     ),
 )

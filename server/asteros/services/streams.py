@@ -112,7 +112,7 @@ class Streams:
             case "after_sequence":
                 sequence = request.after_sequence
             case "start_time":
-                position = await self._store.position_at_time(clock.nanos(request.start_time))
+                position = await self._store.position_at_time(_instant(request))
                 sequence = max(await self._store.sequence_at(row.key, position), row.oldest_sequence - 1)
             case "position" if request.position == pb.START_POSITION_EARLIEST:
                 return Place(row.key, 0, row.oldest_sequence - 1)
@@ -161,7 +161,7 @@ class Streams:
                     floor = await self._store.floor_position(call.caller.tenant)
                 return self._position_within(place, floor)
             case "start_time":
-                return Place(0, await self._store.position_at_time(clock.nanos(request.start_time)))
+                return Place(0, await self._store.position_at_time(_instant(request)))
             case "position" if request.position == pb.START_POSITION_EARLIEST:
                 return Place(0, 0)
             case _:
@@ -206,3 +206,8 @@ class Streams:
         only = agents[0].key if agents is not None and len(agents) == 1 else 0
         subscription.open(self._epoch(only), oldest, latest)
         return subscription
+
+
+def _instant(request: Any) -> int:
+    """start_time in nanoseconds, within what a store can compare: the year 9999 is not."""
+    return min(clock.nanos(request.start_time), (1 << 63) - 1)

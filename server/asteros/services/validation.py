@@ -5,6 +5,7 @@ sizes, ids, list and text limits); the few that belong to one message stand in a
 All violations are found, not just the first. A bad id is told apart: it is refused
 before anything else is looked at (contract: order of refusals)."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -23,6 +24,8 @@ MAX_FIELD_BYTES = 64 * 1024  # of any other text
 MAX_REQUEST_ID = 128
 MAX_ITEMS = 1000  # of any list in a request
 MAX_LABELS = 32
+MAX_SECONDS = 315_576_000_000  # of a Duration: 10,000 years
+MAX_TIME = 253_402_300_799  # the last second of 9999
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # Ids that dialled in through Studio are less plain; every RPC that names one takes both forms.
 _ANY_ID = re.compile(r"[^\x00-\x1f\x7f/\\]{1,128}")
@@ -35,21 +38,31 @@ _NEW_IDS = {
     "aster.v1.CreateStarRequest.star_id",
     "aster.v1.CreateWorkflowRequest.workflow_id",
 }
-_ID_NAMES = {"agent_id", "session_id", "star_id", "workflow_id", "new_session_id"}
+_ID_NAMES = {"agent_id", "agent_ids", "session_id", "star_id", "workflow_id", "new_session_id"}
+_ID_NAMES |= {"turn_id", "key_id", "message_id", "run_id", "workflow_run_id"}
+_FORM = "1 to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
 
 
 def bad_id(request: Message) -> Violation | None:
     """The first id of a request that has not the form of one."""
+    if isinstance(request, agent_service_pb2.UpdateAgentRequest) and not _is_id(request.agent.id):
+        return Violation("agent.id", "is not the id of anything")
     descriptor = _descriptor(request)
     for field in descriptor.fields:
         if field.name not in _ID_NAMES or field.type != FieldDescriptor.TYPE_STRING:
             continue
         value = getattr(request, field.name)
-        new = f"{descriptor.full_name}.{field.name}" in _NEW_IDS
-        if value and not (_PLAIN_ID if new else _ANY_ID).fullmatch(value):
-            form = "1 to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
-            return Violation(field.name, f"must be {form}" if new else "is not the id of anything")
+        if f"{descriptor.full_name}.{field.name}" in _NEW_IDS:
+            if value and not _PLAIN_ID.fullmatch(value):
+                return Violation(field.name, f"must be {_FORM}")
+        elif not all(map(_is_id, value if field.is_repeated else [value])):
+            return Violation(field.name, "is not the id of anything")
     return None
+
+
+def _is_id(value: str) -> bool:
+    """The form of an id that may exist; empty means none was given."""
+    return not value or _ANY_ID.fullmatch(value) is not None
 
 
 def violations(request: Message) -> list[Violation]:
@@ -120,16 +133,40 @@ def _value(field: Any, value: Any, path: str) -> Iterator[Violation]:
     elif field.type == FieldDescriptor.TYPE_MESSAGE:
         if field.message_type.full_name.startswith("aster.v1."):
             yield from _walk(value, path + ".")
-        elif field.message_type.full_name == "google.protobuf.Duration" and clock.seconds(value) < 0:
-            yield Violation(path, "must not be negative")
+        elif wrong := _wrong(value, field.message_type.full_name):
+            yield Violation(path, wrong)
     elif field.type == FieldDescriptor.TYPE_STRING:
         limit = MAX_TEXT_BYTES if field.name in _LONG_TEXTS else MAX_FIELD_BYTES
         if len(value) > limit // 4 and len(value.encode()) > limit:
             yield Violation(path, f"is longer than {limit} bytes")
         elif field.name == "request_id" and len(value) > MAX_REQUEST_ID:
             yield Violation(path, f"is longer than {MAX_REQUEST_ID} characters")
-    elif field.name in _NOT_NEGATIVE and value < 0:
+    elif field.name in _NOT_NEGATIVE and not 0 <= value < math.inf:  # NaN would be a limit that is never reached
         yield Violation(path, "must not be negative")
+
+
+def _wrong(value: Any, kind: str) -> str:
+    """What is wrong with a message of google.protobuf; "" when nothing is."""
+    if kind == "google.protobuf.Duration" and not (
+        0 <= value.seconds <= MAX_SECONDS and 0 <= value.nanos < clock.NANOS
+    ):
+        return "must be a length of time and not negative"
+    if kind == "google.protobuf.Timestamp" and not (0 <= value.seconds <= MAX_TIME and 0 <= value.nanos < clock.NANOS):
+        return "must be a time from 1970 to 9999"
+    if kind == "google.protobuf.Struct" and not all(map(_finite, value.fields.values())):
+        return "holds a number that JSON cannot carry"
+    return ""
+
+
+def _finite(value: Any) -> bool:
+    match value.WhichOneof("kind"):
+        case "number_value":
+            return math.isfinite(value.number_value)
+        case "struct_value":
+            return all(map(_finite, value.struct_value.fields.values()))
+        case "list_value":
+            return all(map(_finite, value.list_value.values))
+    return True
 
 
 _NOT_NEGATIVE = {

@@ -43,8 +43,7 @@ async def abort(call: Call, status: status_pb2.Status) -> None:
     """Ends the call with a status; RequestInfo names it in our log."""
     info = any_pb2.Any()
     info.Pack(error_details_pb2.RequestInfo(request_id=call.id))
-    if status.ByteSize() + info.ByteSize() <= errors.MAX_DETAILS_BYTES + 512:
-        status.details.append(info)
+    status.details.append(info)
     code = _CODES[status.code]
     call.code = code.name
     trailing = (("grpc-status-details-bin", status.SerializeToString()),)

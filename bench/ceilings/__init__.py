@@ -1,0 +1,1 @@
+"""What the machine allows without us: the figures that ratios stand against."""

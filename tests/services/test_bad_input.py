@@ -1,0 +1,369 @@
+"""Guarantees, part 4: what a request may not say, row by row; nothing is answered with UNKNOWN.
+
+Rows that need an agent in some state stand in test_bad_input_state.py, what a model's
+failure becomes in test_bad_input_model.py, rights and keys in test_access.py. The core's
+own four answers (M21) are here too."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import duration_pb2, field_mask_pb2, struct_pb2, timestamp_pb2
+from services.helpers import Server, config_of, refused, refused_by_core
+
+from aster.v1 import access_service_pb2 as access
+from aster.v1 import agent_pb2, common_pb2
+from aster.v1 import agent_service_pb2 as agents
+from aster.v1 import control_service_pb2 as control
+from aster.v1 import event_service_pb2 as events
+from aster.v1 import session_service_pb2 as sessions
+
+pytestmark = pytest.mark.anyio
+Make = Callable[[], Any]
+INFINITE = duration_pb2.Duration(seconds=31 * 86400)
+
+
+def stub(server: Server, request: Any) -> Any:
+    """The method that takes a request."""
+    name = type(request).__name__.removesuffix("Request")
+    groups = (server.agents, server.sessions, server.events, server.control, server.access)
+    return next(getattr(group, name) for group in groups if hasattr(group, name))
+
+
+# -- bytes -----------------------------------------------------------------------
+
+
+def _field(number: int, data: bytes) -> bytes:
+    size, length = len(data), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + data
+
+
+def deep_struct(depth: int) -> bytes:
+    """CreateSessionRequest.metadata with lists in lists."""
+    value = b""
+    for _ in range(depth):
+        value = _field(6, _field(1, value))  # Value.list_value.values
+    return _field(1, b"a") + _field(4, _field(1, _field(1, b"k") + _field(2, value)))
+
+
+BROKEN = {
+    "wire format": b"\xff\xff\xff",
+    "cut off": b"\x0a\x05ab",
+    "bad UTF-8": b"\x0a\x02\xff\xfe",
+    "deep": deep_struct(200),
+    "very deep": deep_struct(20_000),
+}
+
+
+@pytest.mark.parametrize("method", ["SessionService/CreateSession", "AgentService/Stream", "EventService/Subscribe"])
+@pytest.mark.parametrize("name", BROKEN)
+async def test_broken_bytes(server: Server, method: str, name: str) -> None:
+    streams = not method.startswith("Session")
+    make = server.channel.unary_stream if streams else server.channel.unary_unary
+    call = make(f"/aster.v1.{method}")(BROKEN[name])
+    if name.endswith("deep") and streams:
+        return  # for these messages it is an unknown field, which is skipped
+    await refused(call, "INVALID_ARGUMENT", "MALFORMED_MESSAGE", "BadRequest")
+
+
+async def test_depth_within_the_limit_is_read(server: Server) -> None:
+    """The counter-case: the same builder makes a message that parses."""
+    request = sessions.CreateSessionRequest.FromString(deep_struct(20))
+    request.agent_id = await server.agent()
+    assert (await server.sessions.CreateSession(request)).session.metadata.fields["k"].HasField("list_value")
+
+
+# -- fields ----------------------------------------------------------------------
+
+VIOLATIONS: dict[str, tuple[Make, list[str]]] = {
+    "everything missing": (control.ApproveToolCallRequest, ["agent_id", "pending_id", "decision"]),
+    "nothing said": (lambda: agents.ChatRequest(), ["agent_id", "message"]),
+    "no config": (agents.CreateAgentRequest, ["config"]),
+    "no template": (lambda: agents.CreateAgentRequest(config={"system_prompt": "x"}), ["config.template_id"]),
+    "no agent": (agents.UpdateAgentRequest, ["agent", "agent.id"]),
+    "key without name and scopes": (access.CreateApiKeyRequest, ["name", "scopes"]),
+    "bad enum": (
+        lambda: agents.SendRequest(agent_id="a", message="x", busy_policy=77),  # type: ignore[arg-type]
+        ["busy_policy"],
+    ),
+    "bad enum in a list": (lambda: events.SubscribeRequest(channels=[1, 9]), ["channels[1]"]),  # type: ignore[list-item]
+    "bad enum in a map": (
+        lambda: agents.CreateAgentRequest(config=config_of(tool_permissions={"Read": 44})),
+        ["config.tool_permissions['Read']"],
+    ),
+    "negative page": (lambda: agents.ListAgentsRequest(page_size=-1), ["page_size"]),
+    "negative skip": (lambda: sessions.ListSessionsRequest(skip=-1), ["skip"]),
+    "negative sequence": (lambda: events.SubscribeRequest(agent_id="a", after_sequence=-1), ["after_sequence"]),
+    "heartbeat too short": (
+        lambda: events.SubscribeRequest(heartbeat_interval=duration_pb2.Duration(nanos=999_999_999)),
+        ["heartbeat_interval"],
+    ),
+    "heartbeat too long": (
+        lambda: events.SubscribeControlRequest(heartbeat_interval=duration_pb2.Duration(seconds=301)),
+        ["heartbeat_interval"],
+    ),
+    "buffer too large": (lambda: events.SubscribeProgressRequest(buffer_size=16_385), ["buffer_size"]),
+    "sequence of many agents": (lambda: events.SubscribeRequest(after_sequence=1), ["after_sequence"]),
+    "sequence without agent": (lambda: events.ListEventsRequest(after_sequence=1), ["after_sequence"]),
+    "cursor and sequence": (
+        lambda: events.ListEventsRequest(agent_id="a", after_sequence=1, cursor="c"),
+        ["cursor"],
+    ),
+    "text too long": (lambda: agents.SendRequest(agent_id="a", message="x" * (512 * 1024 + 1)), ["message"]),
+    "text too long in bytes": (lambda: agents.SendRequest(agent_id="a", message="é" * (256 * 1024 + 1)), ["message"]),
+    "title too long": (
+        lambda: sessions.CreateSessionRequest(agent_id="a", title="x" * (64 * 1024 + 1)),
+        ["title"],
+    ),
+    "request_id too long": (lambda: agents.SendRequest(agent_id="a", message="x", request_id="r" * 129), ["request_id"]),
+    "list too long": (lambda: events.ListEventsRequest(event_types=["x"] * 1001), ["event_types"]),
+    "labels": (
+        lambda: agents.CreateAgentRequest(config=config_of(), labels={"a b": "c", "ok": "/"}),
+        ["labels['a b']", "labels['ok']"],
+    ),
+    "many labels": (
+        lambda: agents.CreateAgentRequest(config=config_of(), labels={f"l{n}": "" for n in range(33)}),
+        ["labels"],
+    ),
+    "edited without allow": (
+        lambda: control.ApproveToolCallRequest(
+            agent_id="a", pending_id="p", decision=control.DECISION_DENY, edited_input_json="{}"
+        ),
+        ["edited_input_json"],
+    ),
+    "edited for ever": (
+        lambda: control.ApproveToolCallRequest(
+            agent_id="a",
+            pending_id="p",
+            decision=control.DECISION_ALLOW,
+            scope=control.DECISION_SCOPE_ALWAYS,
+            edited_input_json="{}",
+        ),
+        ["edited_input_json"],
+    ),
+    "answer and dismiss": (
+        lambda: control.RespondToInputRequestRequest(agent_id="a", pending_id="p", text="x", dismiss=True),
+        ["dismiss"],
+    ),
+    "no answer": (lambda: control.RespondToInputRequestRequest(agent_id="a", pending_id="p"), ["text"]),
+    "too many steps": (
+        lambda: control.RespondToIterationLimitRequest(
+            agent_id="a", pending_id="p", decision=control.DECISION_ALLOW, additional_steps=1001
+        ),
+        ["additional_steps"],
+    ),
+    "negative budget": (
+        lambda: agents.SendRequest(agent_id="a", message="x", budget={"max_tokens": -1, "max_cost_usd": -0.5}),
+        ["budget.max_cost_usd", "budget.max_tokens"],
+    ),
+    # A limit that is no number would never be reached.
+    "budget that is no number": (
+        lambda: agents.SendRequest(agent_id="a", message="x", budget={"max_cost_usd": math.nan}),
+        ["budget.max_cost_usd"],
+    ),
+    "metadata that JSON cannot carry": (
+        lambda: sessions.CreateSessionRequest(
+            agent_id="a",
+            metadata={"fields": {"a": {"list_value": {"values": [{"number_value": math.inf}]}}}},
+        ),
+        ["metadata"],
+    ),
+    "time that is none": (
+        lambda: events.SubscribeRequest(agent_id="a", start_time=timestamp_pb2.Timestamp(seconds=1, nanos=-1)),
+        ["start_time"],
+    ),
+    "time beyond the calendar": (
+        lambda: access.CreateApiKeyRequest(
+            name="n", scopes=["admin"], expire_time=timestamp_pb2.Timestamp(seconds=1 << 61)
+        ),
+        ["expire_time"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+async def test_field_violations(server: Server, name: str) -> None:
+    """All of them are listed, with the names of the proto."""
+    if "a" not in [each.agent.id for each in await server.store.agents("default", "", 10, _any_agent())]:
+        await server.agent(agent_id="a")
+    make, fields = VIOLATIONS[name]
+    request = make()
+    refusal = await refused(stub(server, request)(request), "INVALID_ARGUMENT", "FIELD_VIOLATION", "BadRequest")
+    assert sorted(refusal.fields) == sorted(fields)
+    assert refusal.metadata["count"] == str(len(fields))
+
+
+def _any_agent() -> Any:
+    from asteros.stores.base import AgentFilter
+
+    return AgentFilter()
+
+
+async def test_a_config_is_judged_whole(server: Server) -> None:
+    model = agent_pb2.ModelConfig(
+        provider="scripted", model="echo", temperature=1.5, top_p=0.0, max_tokens=0, stop_sequences=["x"] * 17
+    )
+    for _ in range(6):
+        model.fallbacks.add(provider="scripted", model="echo", temperature=-1)
+    model.fallbacks[0].fallbacks.add(model="echo")
+    config = agent_pb2.AgentConfig(
+        template_id="chat",
+        model_config=model,
+        iteration_limit=-1,
+        approval_timeout=INFINITE,
+        sandbox=agent_pb2.SandboxConfig(kind="docker", work_dir="../up"),
+        permission_rules=[agent_pb2.PermissionRule()],
+    )
+    call = server.agents.CreateAgent(agents.CreateAgentRequest(config=config))
+    refusal = await refused(call, "INVALID_ARGUMENT", "FIELD_VIOLATION", "BadRequest")
+    inner = {"temperature", "top_p", "max_tokens", "stop_sequences", "fallbacks"}
+    wanted = {f"config.model_config.{name}" for name in inner}
+    wanted |= {f"config.model_config.fallbacks[{n}].temperature" for n in range(6)}
+    wanted |= {"config.iteration_limit", "config.approval_timeout", "config.sandbox.kind", "config.sandbox.work_dir"}
+    wanted |= {"config.permission_rules[0].tool", "config.permission_rules[0].policy"}
+    assert set(refusal.fields) == wanted
+
+
+UNKNOWN_NAMES: dict[str, tuple[agent_pb2.AgentConfig, str]] = {
+    "model": (config_of("no-such-model"), "config.model_config.model"),
+    "script": (config_of("script:none"), "config.model_config.model"),
+    "script path": (config_of("script:../../etc/passwd"), "config.model_config.model"),
+    "provider": (
+        agent_pb2.AgentConfig(template_id="chat", model_config={"provider": "nobody", "model": "m"}),
+        "config.model_config.provider",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN_NAMES)
+async def test_names_that_mean_nothing(server: Server, name: str) -> None:
+    config, field = UNKNOWN_NAMES[name]
+    call = server.agents.CreateAgent(agents.CreateAgentRequest(config=config))
+    refusal = await refused(call, "INVALID_ARGUMENT", "FIELD_VIOLATION", "BadRequest")
+    assert refusal.fields == [field]
+
+
+# -- ids -------------------------------------------------------------------------
+
+BAD_IDS = ["../x", "a/b", "a\\b", "a\x00b", "a\nb", "x" * 129]
+BAD_NEW_IDS = [*BAD_IDS, "x" * 64, ".hidden", "-flag", "a b", "é", "a:b"]
+
+
+@pytest.mark.parametrize("bad", BAD_IDS)
+async def test_ids_of_something(server: Server, bad: str) -> None:
+    requests = [
+        agents.GetAgentRequest(agent_id=bad),
+        agents.ChatRequest(agent_id=bad),  # the id comes before all other violations
+        agents.GetTurnRequest(agent_id="a", turn_id=bad),
+        agents.UpdateAgentRequest(agent=agent_pb2.Agent(id=bad)),
+        sessions.GetSessionRequest(session_id=bad),
+        events.SubscribeRequest(agent_ids=["a", bad]),
+        access.RevokeApiKeyRequest(key_id=bad),
+    ]
+    for request in requests:
+        await refused(stub(server, request)(request), "INVALID_ARGUMENT", "INVALID_ID", "BadRequest")
+
+
+@pytest.mark.parametrize("bad", BAD_NEW_IDS)
+async def test_ids_of_something_new(server: Server, bad: str) -> None:
+    for request in (
+        agents.CreateAgentRequest(agent_id=bad, config=config_of()),
+        sessions.CreateSessionRequest(agent_id="a", session_id=bad),
+    ):
+        await refused(stub(server, request)(request), "INVALID_ARGUMENT", "INVALID_ID", "BadRequest")
+
+
+async def test_longest_ids(server: Server) -> None:
+    """At the limit: 63 characters are an id."""
+    longest = "A" + "b._-" * 15 + "xy"
+    assert await server.agent(agent_id=longest) == longest
+    remote = agents.GetAgentRequest(agent_id="x" * 128)
+    await refused(server.agents.GetAgent(remote), "NOT_FOUND", "AGENT_NOT_FOUND", "ResourceInfo")
+
+
+# -- sizes, and methods that are none ----------------------------------------------
+
+
+async def test_message_too_large(server: Server) -> None:
+    call = server.channel.unary_unary("/aster.v1.AgentService/Chat")(b"\x12" + b"x" * (4 << 20))
+    await refused_by_core(call, "RESOURCE_EXHAUSTED")
+
+
+async def test_metadata_too_large(server: Server) -> None:
+    call = server.agents.ListAgents(agents.ListAgentsRequest(), metadata=(("x-big", "x" * (20 << 10)),))
+    await refused_by_core(call, "RESOURCE_EXHAUSTED")
+
+
+@pytest.mark.parametrize("path", ["/aster.v1.AgentService/Nothing", "/aster.v1.Nothing/Chat", "/x", "/aster.v1.AgentService"])
+async def test_unknown_method(server: Server, path: str) -> None:
+    await refused_by_core(server.channel.unary_unary(path)(b""), "UNIMPLEMENTED")
+
+
+HUGE = {"ascii": "x" * (60 << 10), "four bytes a character": "\U0001f600" * (15 << 10)}
+
+
+@pytest.mark.parametrize("kind", HUGE)
+async def test_huge_input_does_not_make_huge_errors(server: Server, kind: str) -> None:
+    """M20: trailers beyond the peer's 8 KiB would replace the error by another."""
+    agent_id = await server.agent()
+    text = HUGE[kind]
+    lookups = [
+        control.GetToolCallRequest(agent_id=agent_id, call_id=text),
+        control.ApproveToolCallRequest(agent_id=agent_id, pending_id=text, decision=control.DECISION_ALLOW),
+        agents.CreateAgentRequest(config={"template_id": text}),
+        agents.CreateAgentRequest(config=config_of(tools=[text])),
+    ]
+    for request in lookups:
+        error = await _trailing(stub(server, request)(request))
+        assert error.code() is grpc.StatusCode.NOT_FOUND
+        size = sum(len(key) + len(value) for key, value in error.trailing_metadata() or ())
+        # The core sends details in base64 and the text percent-encoded, in one block of headers.
+        assert size * 4 / 3 + len((error.details() or "").encode()) * 3 < 8 << 10
+    many = agents.CreateAgentRequest(config=config_of(text[:50], tool_permissions={f"{text[:50]}{n}": 9 for n in range(900)}))
+    refusal = await refused(server.agents.CreateAgent(many), "INVALID_ARGUMENT", "FIELD_VIOLATION", "BadRequest")
+    assert refusal.metadata["count"] == "900"
+    assert len(refusal.fields) > 5
+
+
+async def _trailing(call: Any) -> grpc.aio.AioRpcError:
+    from services.helpers import decoded, failure
+
+    error = await failure(call)
+    assert decoded(error).details
+    return error
+
+
+async def test_update_mask(server: Server) -> None:
+    agent_id = await server.agent()
+    for path in ("id", "status", "config.nothing", "config.model_config.model.more", "etag", "labels.a"):
+        request = agents.UpdateAgentRequest(
+            agent=agent_pb2.Agent(id=agent_id), update_mask=field_mask_pb2.FieldMask(paths=[path])
+        )
+        call = server.agents.UpdateAgent(request)
+        refusal = await refused(call, "INVALID_ARGUMENT", "FIELD_VIOLATION", "BadRequest")
+        assert refusal.fields == ["update_mask"], path
+
+
+async def test_output_offset(server: Server) -> None:
+    """An offset that was not given out, in the middle of a character too."""
+    agent_id = await server.agent()
+    request = control.GetToolCallRequest(agent_id=agent_id, call_id="c", output_offset=-1)
+    await refused(server.control.GetToolCall(request), "INVALID_ARGUMENT", "FIELD_VIOLATION", "BadRequest")
+
+
+async def test_an_unknown_agent_comes_before_bad_fields(server: Server) -> None:
+    """Order of refusals: 404 of the resource, then field violations."""
+    for request in (
+        agents.ChatRequest(agent_id="nobody"),
+        agents.ListTurnsRequest(agent_id="nobody", page_size=-1),
+        agents.UpdateAgentRequest(agent=agent_pb2.Agent(id="nobody", labels={"a b": "c"})),
+    ):
+        await refused(stub(server, request)(request), "NOT_FOUND", "AGENT_NOT_FOUND", "ResourceInfo")
+
+
+_ = (common_pb2, struct_pb2)
