@@ -45,10 +45,8 @@ def _run(wanted: list[str], flags: argparse.Namespace) -> int:
     report.write(out, facts, rows, bench.raw)
     print(report.table(rows))
     before, after = facts["load_before"][0], facts["load_after"][0]
-    cores = facts["machine"]["cores"]
-    print(
-        f"\n{bench.reps} repetition(s), {facts['seconds']:.0f} s, {cores} cores, load {before:.1f} -> {after:.1f}; {out}"
-    )
+    machine = f"{facts['machine']['cores']} cores, load {before:.1f} -> {after:.1f}"
+    print(f"\n{bench.reps} repetition(s), {facts['seconds']:.0f} s, {machine}; {out}")
     return 1 if any(row.figure.startswith("failed") for row in rows) else 0
 
 
@@ -61,7 +59,7 @@ def _scenario(name: str, bench: Bench) -> list[report.Row]:
         return [report.Row(name, "skipped", note=str(why))]
     except Exception as error:
         bench.note(name, error=repr(error))
-        return [report.Row(name, "failed", met=False, note=f"{type(error).__name__}: {error}"[:300])]
+        return [report.Row(name, "failed", met=False, note=" ".join(f"{type(error).__name__}: {error}".split())[:200])]
 
 
 if __name__ == "__main__":

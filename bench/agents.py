@@ -23,11 +23,13 @@ from bench.load import Call
 SUBSCRIBE = "/aster.v1.EventService/Subscribe"
 STREAM = "/aster.v1.AgentService/Stream"
 PROGRESS = [common_pb2.CHANNEL_PROGRESS]
+TEMPLATE = "chat"  # no tools
 BUFFER = 16_384  # the largest a subscriber may ask for
 
 
 def config(model: str) -> agent_pb2.AgentConfig:
-    return agent_pb2.AgentConfig(model_config=agent_pb2.ModelConfig(provider="scripted", model=model))
+    settings = agent_pb2.ModelConfig(provider="scripted", model=model)
+    return agent_pb2.AgentConfig(template_id=TEMPLATE, model_config=settings)
 
 
 def create(server: Server, agent_id: str, model: str) -> str:
@@ -85,7 +87,7 @@ def register(data_dir: Path, count: int, model: str = "echo") -> list[str]:
         session = session_service_pb2.Session(
             id=ids.new("ses_"), agent_id=name, status="active", create_time=now, update_time=now
         )
-        values = ("default", name, state, "", "{}", agent.SerializeToString(), status, session.id)
+        values = ("default", name, state, TEMPLATE, "{}", agent.SerializeToString(), status, session.id)
         key = db.execute(SQL["insert_agent"], values).lastrowid
         row = ("default", session.id, key, clock.nanos(now), session.SerializeToString())
         db.execute(SQL["insert_session"], row)

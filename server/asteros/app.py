@@ -14,7 +14,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry, start_http_server
 
-from asteros import errors
+from asteros import errors, middleware
 from asteros.config import Options
 from asteros.cosmos.registry import Limits, Registry
 from asteros.events.hub import Hub
@@ -23,6 +23,7 @@ from asteros.events.retention import Retention
 from asteros.providers.pricing import PriceTable
 from asteros.providers.registry import ProviderRegistry
 from asteros.runtime.dependencies import Dependencies
+from asteros.runtime.secrets import SecretBox
 from asteros.runtime.templates import TemplateRegistry
 from asteros.sandbox.files import Workspace
 from asteros.services.access import AccessServicer
@@ -95,6 +96,7 @@ class AsterOS:
             prices=PriceTable(),
             tools=self._tools,
             templates=TemplateRegistry(),
+            secrets=SecretBox.of(options.data_dir / "secret.key"),
             open_workspace=workspaces.open,
             remove_workspace=workspaces.remove,
         )
@@ -122,7 +124,7 @@ class AsterOS:
             "AccessService": AccessServicer(store, self._credentials, pages),
         }
         servicers["ServerService"] = ServerServicer(
-            self.options.name, store.kind, ["grpc"], unavailable_features(servicers)
+            self.options.name, store.kind, ["grpc"], [*unavailable_features(servicers), *middleware.unavailable()]
         )
         metrics = CollectorRegistry()
         ServerMetrics(metrics, log, hub, self._registry)

@@ -81,11 +81,11 @@ def run_shell(text: str, environment: dict[str, str]) -> None:
         line = line.replace("127.0.0.1:50051", environment["ASTER_ADDRESS"])
         if line.endswith("&"):
             beside.append(
-                subprocess.Popen(line.rstrip("& "), shell=True, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
+                subprocess.Popen(["bash", "-c", line.rstrip("& ")], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
             )
             continue
         done = subprocess.run(
-            line, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            ["bash", "-c", line], cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     for process in beside:

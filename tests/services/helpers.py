@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.api import field_behavior_pb2
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -29,6 +32,7 @@ from aster.v1 import (
 from asteros import errors
 from asteros.app import AsterOS
 from asteros.config import Options
+from asteros.services.server import services
 
 LIMIT = 20.0  # seconds that anything in a test may take; a correct server needs a fraction
 Metadata = Sequence[tuple[str, str]]
@@ -202,8 +206,8 @@ async def failure(call: Any) -> grpc.aio.AioRpcError:
     """The error of a call that must fail; of a stream, whatever came before it is read."""
     try:
         async with asyncio.timeout(LIMIT):
-            if hasattr(call, "__aiter__"):
-                async for _ in call:
+            if hasattr(call, "read"):
+                while await call.read() is not grpc.aio.EOF:
                     pass
             else:
                 await call
@@ -253,3 +257,48 @@ async def refused_by_core(call: Any, code: str) -> None:
     error = await failure(call)
     assert error.code().name == code
     assert "grpc-status-details-bin" not in dict(error.trailing_metadata() or ())
+
+
+# -- every method ------------------------------------------------------------------
+
+
+def methods() -> list[MethodDescriptor]:
+    """Every method of the contract."""
+    return [method for service in services() for method in service.methods]
+
+
+def call(channel: grpc.aio.Channel, method: MethodDescriptor, request: Any, metadata: Metadata = ()) -> Any:
+    """Calls any method; a client stream sends the one request."""
+    assert method.containing_service is not None
+    answer = message_factory.GetMessageClass(method.output_type).FromString
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+    make = getattr(channel, kind)(path, lambda message: message.SerializeToString(), answer)
+    return make(iter([request]) if method.client_streaming else request, metadata=metadata)
+
+
+def filled(kind: Any, agent_id: str = "a") -> Any:
+    """A request with its REQUIRED fields set to something plausible."""
+    request = message_factory.GetMessageClass(kind)()
+    for field in kind.fields:
+        if field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]:
+            _fill(request, field, agent_id)
+    if "message" in kind.fields_by_name and kind.name in ("ChatRequest", "SendRequest", "StreamRequest"):
+        request.message = "hi"
+    if kind.name == "RespondToInputRequestRequest":
+        request.text = "x"
+    return request
+
+
+def _fill(request: Any, field: Any, agent_id: str) -> None:
+    if field.message_type is not None:
+        value = filled(field.message_type, agent_id)
+        target = getattr(request, field.name)
+        target.append(value) if field.is_repeated else target.CopyFrom(value)
+        if field.message_type.name == "Agent":
+            target.id = agent_id
+    elif field.is_repeated:
+        getattr(request, field.name).append("admin" if field.name == "scopes" else "x")
+    else:
+        texts = {"agent_id": agent_id, "template_id": "chat"}
+        setattr(request, field.name, texts.get(field.name, "x") if field.type == field.TYPE_STRING else 1)

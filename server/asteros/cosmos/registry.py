@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from aster.v1 import agent_pb2, agent_service_pb2, session_service_pb2
-from asteros import clock, errors, ids
+from asteros import clock, errors, ids, middleware
 from asteros.runtime.agent import Agent
 from asteros.runtime.dependencies import Dependencies
 from asteros.runtime.journal import snapshot
@@ -137,6 +137,7 @@ class Registry:
             fallback.ClearField("api_key")
         if not row.agent.config.HasField("model_config"):
             shown.config.ClearField("model_config")
+        shown.middleware_order.extend(middleware.ordered(self._effective(row).middlewares))
         shown.status.CopyFrom(row.status)
         shown.status.latest_sequence = row.latest_sequence
         if awake is not None:
@@ -146,6 +147,13 @@ class Registry:
             if shown.status.state in (agent_pb2.AGENT_STATE_STARTED, agent_pb2.AGENT_STATE_RUNNING):
                 shown.status.uptime.CopyFrom(clock.duration(awake.lifecycle.uptime))
         return shown
+
+    def _effective(self, row: AgentRow) -> agent_pb2.AgentConfig:
+        """The config with its template's; without one when the template is gone."""
+        try:
+            return self.deps.templates.resolve(row.agent.config, self.deps.providers.default_model())
+        except errors.TemplateNotFound:
+            return row.agent.config
 
     def latest(self, row: AgentRow) -> int:
         """Sequence of the newest event that was shown."""
@@ -176,6 +184,7 @@ class Registry:
             update_time=now,
             etag=ids.ulid(),
         )
+        self.deps.secrets.seal_config(agent.config, agent.id)
         session = session_service_pb2.Session(
             id=ids.new("ses_"), agent_id=agent.id, status="active", create_time=now, update_time=now
         )
@@ -195,6 +204,7 @@ class Registry:
 
         :raises TemplateNotFound, ToolNotFound, FieldViolation, NotAvailable:"""
         resolved = self.deps.templates.resolve(config, self.deps.providers.default_model())
+        middleware.check(resolved.middlewares)
         for model in (resolved.model_config, *resolved.model_config.fallbacks):
             self.deps.providers.check(model)
         return len(AgentTools.of(self.deps.tools, resolved).by_name)
@@ -212,6 +222,7 @@ class Registry:
             stored.create_time.CopyFrom(agent.row.agent.create_time)
             stored.update_time.CopyFrom(clock.timestamp(clock.now()))
             stored.ClearField("status")
+            self.deps.secrets.seal_config(stored.config, stored.id)
             await agent.journal.write((), [PutAgent(snapshot(stored))])
             agent.updated(stored)
         return await self.row(tenant, changed.id)

@@ -51,6 +51,7 @@ class Agent:
         """The config in effect, template included."""
         if self._config is None:
             self._config = self.deps.templates.resolve(self.row.agent.config, self.deps.providers.default_model())
+            self.deps.secrets.open_config(self._config, self.ref.id)
         return self._config
 
     @property

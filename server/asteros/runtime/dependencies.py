@@ -7,6 +7,7 @@ from typing import Protocol
 from aster.v1 import agent_pb2, common_pb2
 from asteros.events.log import EventLog
 from asteros.providers.base import Provider
+from asteros.runtime.secrets import SecretBox
 from asteros.runtime.templates import TemplateRegistry
 from asteros.sandbox.files import Workspace
 from asteros.stores.base import Store
@@ -39,6 +40,7 @@ class Dependencies:
     prices: Prices
     tools: ToolRegistry
     templates: TemplateRegistry
+    secrets: SecretBox
     # Opens the workspace of an agent: (agent key, work_dir of its sandbox config).
     open_workspace: Callable[[int, str], Workspace]
     # Deletes the folder an agent had for itself; blocking.

@@ -5,6 +5,7 @@ first event costs one commit. To a busy agent it is stored as a queued turn, and
 message joins the history when the turn begins: histories never interleave (R3)."""
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -198,18 +199,25 @@ class Mailbox:
         key, _, turn_id = target.partition("/")
         if digest != request.digest or key != str(self._journal.ref.key):
             raise errors.RequestIdReused(request.request_id)
+        newest = self._journal.place.sequence  # before the read: a queued turn may begin meanwhile
         row = await self._store.turn(self._journal.ref.key, turn_id)
         if row is None:
             raise errors.TurnNotFound(turn_id)
-        sequence = row.turn.first_sequence - 1 if row.turn.first_sequence else self._journal.place.sequence
+        sequence = row.turn.first_sequence - 1 if row.turn.first_sequence else newest
         return Accepted(row.turn, Place(self._journal.ref.key, 0, max(sequence, 0)), repeated=True)
 
     # -- running --------------------------------------------------------------------------
 
     async def resume(self) -> None:
-        """Takes up the turns that the store says are not finished."""
+        """Takes up the turns that the store says are not finished.
+
+        One that had begun is begun again here and not by the runner: a decision that
+        wakes the agent must find it, to be stored together with the turn's new state."""
         for row in await self._store.unfinished_turns(self._journal.ref.key):
             self._queue.append(_Queued(row, stored=True))
+        if self._queue and self._queue[0].row.turn.state != agent_pb2.TURN_STATE_QUEUED:
+            with contextlib.suppress(errors.StorageFull, errors.StoreUnavailable):  # the runner tries again
+                await self._begin(self._queue[0], [])
         self._work()
 
     def _work(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aster.v1 import agent_pb2, common_pb2
+from asteros import middleware
 from asteros.providers.base import ToolSpec
 from asteros.tools.base import Tool
 from asteros.tools.registry import ToolRegistry
@@ -26,7 +27,7 @@ class AgentTools:
             for name, policy in config.tool_permissions.items()
             if policy == common_pb2.PERMISSION_POLICY_DENY
         }
-        chosen = registry.select(config.tools)
+        chosen = registry.select([*config.tools, *middleware.tools(config.middlewares)])
         by_name = {tool.info.name.casefold(): tool for tool in chosen}
         # A denied tool stays callable, so that the refusal is audited, but is not offered.
         specs = [

@@ -1,6 +1,7 @@
 """AgentService: create, talk to, watch over, close."""
 
 import contextlib
+import urllib.parse
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
@@ -227,13 +228,31 @@ def _text(message: common_pb2.Message) -> str:
 
 
 def _check_rights(call: Call, config: agent_pb2.AgentConfig) -> None:
-    """What needs more than agents:write (security, part 3)."""
+    """What needs more than agents:write (security, part 3), and where model calls may go."""
     models = (config.model_config, *config.model_config.fallbacks)
+    for model in models:
+        if model.base_url and not _url_allowed(model.base_url, local=call.caller.scopes is None):
+            raise errors.UrlNotAllowed("config.model_config.base_url")
     if any(model.base_url or model.api_key for model in models) and not call.caller.has("providers:admin"):
         raise errors.ScopeRequired("providers:admin")
     open_mode = config.permission_mode == agent_pb2.PERMISSION_MODE_AUTO_APPROVE
     if (open_mode or config.sandbox.allowed_hosts) and not call.caller.has("tools:admin"):
         raise errors.ScopeRequired("tools:admin")
+
+
+def _url_allowed(url: str, *, local: bool) -> bool:
+    """https anywhere; http on loopback, so that a local model server works at once, and only
+    while no authentication is configured (security, part 9)."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if not host or parts.username or parts.password:
+        return False
+    if parts.scheme == "https":
+        return True
+    return parts.scheme == "http" and local and host in ("127.0.0.1", "::1", "localhost")
 
 
 _UPDATABLE = ("display_name", "labels", "config")

@@ -265,10 +265,15 @@ def _config(config: agent_pb2.AgentConfig, path: str) -> Iterator[Violation]:
         yield Violation(path + "permission_rules", "at most 200 are allowed")
     if config.HasField("approval_timeout") and not 0 < clock.seconds(config.approval_timeout) <= 30 * 86400:
         yield Violation(path + "approval_timeout", "must be above 0 s and at most 30 days")
+    if config.routing_profile not in _PROFILES:
+        yield Violation(path + "routing_profile", f"must be one of {', '.join(sorted(_PROFILES - {''}))}")
     if config.sandbox.kind not in ("", "local"):
         yield Violation(path + "sandbox.kind", f"{config.sandbox.kind!r} is not supported on this server; use 'local'")
     if _leaves(config.sandbox.work_dir):
         yield Violation(path + "sandbox.work_dir", "must be a folder inside the server's workspace root")
+
+
+_PROFILES = {"", "balanced", "cost", "performance", "latency", "quality"}
 
 
 def _leaves(work_dir: str) -> bool:
