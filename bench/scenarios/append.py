@@ -35,7 +35,8 @@ def run(bench: Bench) -> list[Row]:
         rows.append(_row(bench, label, trials, median(ratios)))
     slow = median([single["events_s"] for single in singles])
     bench.note("append single", trials=singles)
-    rows[0].note += f"; one insert per commit {slow:,.0f}/s"
+    synced = median([single["disk_s"] for single in singles])
+    rows[0].note += f"; one insert per commit {slow:,.0f}/s, fdatasync alone {synced:,.0f}/s"
     return rows
 
 
@@ -136,7 +137,8 @@ async def _measure(load: str, durability: str, seconds: float, folder: Path) -> 
 async def _single(seconds: float, folder: Path) -> dict[str, float]:
     from bench.ceilings import disk
 
-    return {"events_s": await disk.one_commit_each(folder, 250, AGENTS, seconds)}
+    synced = disk.synced_groups(folder, 250, 1, seconds / 4)
+    return {"events_s": await disk.one_commit_each(folder, 250, AGENTS, seconds), "disk_s": synced}
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from bench.report import Row
 
 # subscribers: events of ours, of the tight loop (per stream), of the shared log
 SIZES = {
-    1: (60_000, 2_560_000, 200_000),
-    10: (40_000, 512_000, 60_000),
-    100: (12_000, 64_000, 12_000),
-    1000: (1500, 6400, 1500),
+    1: (120_000, 2_560_000, 200_000),
+    10: (100_000, 1_024_000, 120_000),
+    100: (50_000, 64_000, 40_000),
+    1000: (5000, 6400, 4000),
 }
 GOALS = {1: (0.35, 64), 100: (0.70, 256)}  # least ratio, and the batch of the ceiling it stands against
 BURST = 16
@@ -47,7 +47,7 @@ def run(bench: Bench) -> list[Row]:
 
 
 def _tight(bare: Server, readers: int, count: int, batch: int) -> Result:
-    call = agents.raw("Batched", n=count // batch * batch, batch=batch)
+    call = agents.raw("Batched", n=count // batch * batch, batch=batch, readers=readers)
     return load(bare.port, call, bare.process.cpu_s, {**COUNT, "conns": readers})
 
 

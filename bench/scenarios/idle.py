@@ -31,7 +31,14 @@ def run(bench: Bench) -> list[Row]:
     beating = f", {median(beats):.1f} % with heartbeats" if beats else ""
     return [
         Row("idle memory", f"{kib:.1f} KiB each", goal=f"<= {KIB_GOAL:.0f} KiB", met=kib <= KIB_GOAL, note="RSS"),
-        Row("idle storm", f"{refused:.0f} refused", cpu_us, goal="0", met=not refused, note=f"{opened:.1f} s to open all"),
+        Row(
+            "idle storm",
+            f"{refused:.0f} refused",
+            cpu_us,
+            goal="0",
+            met=not refused,
+            note=f"{opened:.1f} s to open all",
+        ),
         Row("idle CPU", f"{quiet:.1f} %{beating}", goal="< 0.5 %", met=quiet < 0.5, note="quiet; of one core"),
     ]
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from aster.v1 import agent_pb2, agent_service_pb2, common_pb2, event_service_pb2, session_service_pb2
 from robustness.harness import Stubs
 from robustness.recorder import Pool, Seen
+
+from aster.v1 import agent_pb2, agent_service_pb2, common_pb2, event_service_pb2, session_service_pb2
 
 
 async def log_of(stubs: Stubs, pool: Pool, agent_id: str) -> list[Seen]:

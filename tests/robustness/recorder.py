@@ -11,9 +11,9 @@ from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
+from robustness.harness import Stubs
 
 from aster.v1 import common_pb2, event_pb2, event_service_pb2
-from robustness.harness import Stubs
 
 DISCONNECT = event_service_pb2.OVERFLOW_POLICY_DISCONNECT
 DROP_OLDEST = event_service_pb2.OVERFLOW_POLICY_DROP_OLDEST
@@ -117,7 +117,9 @@ class Listener:
         self._hooks.append(hook)
 
     async def run(self) -> None:
-        while True:
+        """Follows until it is cancelled; grpc tells of that now and then with a status instead of an exception."""
+        task = asyncio.current_task()
+        while task is not None and not task.cancelling():
             self.record.ends.append(await self.follow())
             await asyncio.sleep(0)  # a refusal that comes at once must not starve the others
 
@@ -173,11 +175,15 @@ class Listener:
                 self.record.epochs.add(frame.started.log_epoch)
                 self.started.set()
 
+    def reached(self, newest: dict[str, int]) -> bool:
+        """These events have come, or later ones of their agents."""
+        return all(self._newest.get(agent_id, 0) >= sequence for agent_id, sequence in newest.items())
+
     async def reach(self, newest: dict[str, int], seconds: float) -> bool:
-        """Waits until the newest wanted event of every agent has come. False: it never did."""
+        """Waits until these events have come. False: they never did."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while any(self._newest.get(agent_id, 0) < sequence for agent_id, sequence in newest.items()):
+                while not self.reached(newest):
                     self._moved.clear()
                     await self._moved.wait()
                 return True

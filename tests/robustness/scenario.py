@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aster.v1 import common_pb2
 from robustness import agents, collect
 from robustness.harness import ServerProcess, Stubs
 from robustness.recorder import ALL_CHANNELS, DROP_OLDEST, Listener, Pool, Record
 from robustness.traffic import Traffic
 from robustness.validators import History, problems
+
+from aster.v1 import common_pb2
 
 TALKERS = [*(f"echo-{n}" for n in range(5)), *(f"flood-{n}" for n in range(5)), *(f"demo-{n}" for n in range(4))]
 APPENDERS = ["append-0", "append-1", "ask-0", "ask-1"]  # an agent for every turn
@@ -74,9 +75,7 @@ async def run(folder: Path, seed: int, kills: int) -> tuple[list[str], Figures]:
     return wrong, _figures(history, server, traffic, kills, len(wrong))
 
 
-async def _listener(
-    stack: contextlib.AsyncExitStack, server: ServerProcess, pool: Pool, record: Record
-) -> Listener:
+async def _listener(stack: contextlib.AsyncExitStack, server: ServerProcess, pool: Pool, record: Record) -> Listener:
     """A listener; every few of them share a connection, as the agents of one client do."""
     number = int(record.name.rpartition("-")[2])
     if number % PER_CHANNEL == 0:

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import grpc
-
-from aster.v1 import agent_service_pb2, control_service_pb2, event_pb2
 from robustness import agents
 from robustness.harness import Stubs
 from robustness.recorder import Listener
 from robustness.validators import Held, Sent
+
+from aster.v1 import agent_service_pb2, control_service_pb2, event_pb2
 
 T = TypeVar("T")
 ALLOW = control_service_pb2.DECISION_ALLOW
@@ -60,7 +60,8 @@ class Traffic:
             try:
                 return await call()
             except grpc.aio.AioRpcError as error:
-                if error.code() not in UNKNOWN_RESULT:
+                task = asyncio.current_task()
+                if error.code() not in UNKNOWN_RESULT or (task is not None and task.cancelling()):
                     raise
                 self.unknown += 1
                 await asyncio.sleep(0)
@@ -127,9 +128,7 @@ class Traffic:
     async def release(self, held: Held) -> None:
         """Finds the open approval in the list, allows it twice and waits for the end of its turn."""
         request = control_service_pb2.ListPendingApprovalsRequest(agent_id=held.agent_id)
-        answer = await self.acknowledged(
-            lambda: self._stubs.control.ListPendingApprovals(request, wait_for_ready=True)
-        )
+        answer = await self.acknowledged(lambda: self._stubs.control.ListPendingApprovals(request, wait_for_ready=True))
         held.listed = [pending.id for pending in answer.pending]
         await self.approve(held.agent_id, held.pending_id)
         await self.approve(held.agent_id, held.pending_id)

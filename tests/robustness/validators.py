@@ -8,8 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from aster.v1 import agent_pb2, common_pb2
 from robustness.recorder import DISCONNECT, Record, Seen
+
+from aster.v1 import agent_pb2, common_pb2
 
 ENDED = (agent_pb2.TURN_STATE_COMPLETED, agent_pb2.TURN_STATE_FAILED, agent_pb2.TURN_STATE_INTERRUPTED)
 Problems = Iterator[str]

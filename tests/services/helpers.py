@@ -52,6 +52,8 @@ LEAK = re.compile(
 class Server:
     """A running server and a channel to it."""
 
+    plain: grpc.aio.Channel  # one without credentials, where a test has set it
+
     def __init__(self, house: AsterOS, scripts: Path) -> None:
         self.house = house
         self.scripts = scripts
@@ -81,7 +83,7 @@ class Server:
 
     async def asking(self, text: str = "write a.txt: hi", **config: Any) -> tuple[str, event_pb2.Event]:
         """An agent that waits for a person: its id and the control event."""
-        agent_id = await self.agent("demo", template_id="demo", **config)
+        agent_id = await self.agent("demo", **{"template_id": "assistant", **config})
         await self.agents.Send(agent_service_pb2.SendRequest(agent_id=agent_id, message=text))
         return agent_id, await self.seen(
             agent_id, "control.tool_approval_request", "control.user_input_request", "control.iteration_limit"
@@ -132,9 +134,7 @@ def options(folder: Path, **more: Any) -> Options:
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    folder: Path, *, tools: Any = None, metadata: Metadata = (), **more: Any
-) -> AsyncIterator[Server]:
+async def serving(folder: Path, *, tools: Any = None, metadata: Metadata = (), **more: Any) -> AsyncIterator[Server]:
     """A server with its own data; ``metadata`` goes with every call."""
     chosen = options(folder, **more)
     house = AsterOS(chosen, tools=tools)
@@ -148,7 +148,7 @@ async def serving(
 
 
 def dialled(address: str, metadata: Metadata = ()) -> grpc.aio.Channel:
-    interceptors = [_Adds(metadata)] if metadata else []
+    interceptors = [_AddsUnary(metadata), _AddsStream(metadata)] if metadata else []
     # A pool of its own: a global one would share connections, and what they were told, between tests.
     return grpc.aio.insecure_channel(
         address, interceptors=interceptors, options=(("grpc.use_local_subchannel_pool", 1),)
@@ -159,7 +159,7 @@ def bearer(key: str) -> Metadata:
     return (("authorization", f"Bearer {key}"),)
 
 
-class _Adds(grpc.aio.UnaryUnaryClientInterceptor, grpc.aio.UnaryStreamClientInterceptor):
+class _Adds:
     """Metadata for every call of a channel."""
 
     def __init__(self, metadata: Metadata) -> None:
@@ -169,9 +169,13 @@ class _Adds(grpc.aio.UnaryUnaryClientInterceptor, grpc.aio.UnaryStreamClientInte
         merged = grpc.aio.Metadata(*(tuple(details.metadata or ()) + tuple(self._metadata)))
         return await continuation(details._replace(metadata=merged), request)
 
+
+class _AddsUnary(_Adds, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         return await self._go(continuation, client_call_details, request)
 
+
+class _AddsStream(_Adds, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         return await self._go(continuation, client_call_details, request)
 

@@ -114,6 +114,7 @@ _HOMES = {
     "aster.v1.workflow_pb2": "WorkflowStepRun",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
+__all__ = [*_MODULES, "errors"]  # all are strings
 
 
 def __getattr__(name: str) -> Any:
@@ -127,4 +128,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES, "errors"])
+    return sorted({*globals(), *__all__})

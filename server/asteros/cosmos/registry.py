@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aster.v1 import agent_pb2, agent_service_pb2, session_service_pb2
 from asteros import clock, errors, ids, middleware
+from asteros.cosmos.locks import KeyLocks
 from asteros.runtime.agent import Agent
 from asteros.runtime.dependencies import Dependencies
 from asteros.runtime.journal import snapshot
@@ -38,7 +39,7 @@ class Registry:
         self.limits = limits
         self._awake: dict[int, Agent] = {}
         self._keys: dict[tuple[str, str], int] = {}  # of agents in memory
-        self._waking: dict[int, asyncio.Lock] = {}
+        self._locks = KeyLocks()  # held while an agent enters or leaves memory
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
 
@@ -109,7 +110,7 @@ class Registry:
     async def _wake(self, key: int) -> Agent:
         if self._closing:
             raise errors.Draining(retry_after=1.0)
-        async with self._waking.setdefault(key, asyncio.Lock()):
+        async with self._locks(key):
             agent = self._awake.get(key)
             if agent is None:
                 row = await self.deps.store.acquire(key)
@@ -238,9 +239,10 @@ class Registry:
             if agent.mailbox.busy and not force:
                 raise errors.WrongState("a turn is in progress; set force to interrupt it", agent_id=agent_id)
             await agent.close()
-            await agent.mailbox.halt()
-            self._forget(agent)
-            await self.deps.store.delete_agent(agent.ref.key)
+            async with self._locks(agent.ref.key):  # who wakes it now waits, and then finds nothing
+                await agent.mailbox.halt()
+                self._forget(agent)
+                await self.deps.store.delete_agent(agent.ref.key)
             self.deps.log.hub.end_agent(agent.ref.key, errors.AgentNotFound(agent_id))
             await asyncio.to_thread(self.deps.remove_workspace, agent.ref.key)
 
@@ -249,7 +251,7 @@ class Registry:
         agent = self._awake.get(key)
         if agent is None:
             return True
-        async with self._waking.setdefault(key, asyncio.Lock()):
+        async with self._locks(key):
             if not agent.idle or self._awake.get(key) is not agent:
                 return False
             # Out of the table first: a command that comes now waits for the lock and wakes it anew.
@@ -260,8 +262,6 @@ class Registry:
                 self._awake[key] = agent
                 self._keys[agent.ref.tenant, agent.ref.id] = key
                 return False
-        if not self._waking[key].locked():
-            self._waking.pop(key, None)
         return True
 
     # -- background -------------------------------------------------------------------
@@ -278,8 +278,11 @@ class Registry:
     async def _expire(self) -> None:
         await clock.sleep(EXPIRY_INTERVAL)
         for row in await self.deps.store.expired_pending(clock.now(), 100):
-            async with self.held(row.agent_key) as agent:
-                await agent.approvals.expire(row.pending.id)
+            try:
+                async with self.held(row.agent_key) as agent:
+                    await agent.approvals.expire(row.pending.id)
+            except errors.AsterError as error:  # of one agent: the others must not wait for it
+                _log.warning("request %s was not expired: %s", row.pending.id, error.reason)
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:

@@ -135,6 +135,10 @@ class EventLog:
         except Exception as error:
             if not isinstance(error, errors.AsterError):
                 _log.exception("the log could not be written")
+                if len(group) > 1:  # one of them is bad: the others must not fail with it
+                    for entry in group:
+                        await self._commit([entry])
+                    return
             self._left(group)
             for entry in group:
                 _fail(entry.written, error)

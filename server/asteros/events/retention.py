@@ -42,12 +42,13 @@ class Retention:
         now = clock.now()
         before = now - int(self._seconds * clock.NANOS) if self._seconds else 0
         await self._store.forget_requests(now - REQUEST_SECONDS * clock.NANOS)
-        trimmed = 0
+        trimmed = last = 0
         while self._seconds or self._events:
-            keys = await self._store.agents_to_trim(before, self._events, AT_ONCE)
+            keys = await self._store.agents_to_trim(before, self._events, AT_ONCE, last)
             for key in keys:
                 await self._store.trim(key, before, self._events)
             trimmed += len(keys)
             if len(keys) < AT_ONCE:
                 break
+            last = keys[-1]  # what could not be trimmed is named again: it must not keep the round going
         return trimmed

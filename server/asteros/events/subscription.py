@@ -1,7 +1,7 @@
 """One reader of the log: catch up from the store, then follow live, with no seam.
 
 How the two meet. While it catches up a subscription reads pages of the store at its
-own pace, unbounded in time and without overflow. When a page comes back short, it
+own pace, unbounded in time and without overflow. When a page comes back empty, it
 attaches to the hub, so that from this moment every commit is offered to it, and
 reads once more what lies between. What is then offered a second time is recognised
 by its position. Nothing is awaited between "attached" and "from here on", so there
@@ -87,9 +87,8 @@ class Subscription:
         "_read_sequence",
         "_read_to",
         "_seen",
-        "_sent_place",
+        "_stop",
         "_store",
-        "_stuck",
         "_waiter",
         "agent_keys",
         "filter",
@@ -120,7 +119,6 @@ class Subscription:
         self._codec = codec
         self._options = options
         self._place = start  # after the last event given out
-        self._sent_place = start  # the same, but surely written to the peer
         self._read_to = start.position  # read from the store up to here
         self._read_sequence = start.sequence
         self._seen = start  # given out, waiting, or hidden by the filter
@@ -135,7 +133,7 @@ class Subscription:
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._last_sent = clock.monotonic()
-        self._stuck: Callable[[], None] | None = None
+        self._stop: Callable[[Exception], None] | None = None
 
     # -- life -------------------------------------------------------------------
 
@@ -169,7 +167,6 @@ class Subscription:
 
         :raises SubscriberTooSlow, Draining, CursorOutOfRange: it ends with this.
         Cancelling loses nothing."""
-        self._sent_place = self._place
         while True:
             if self._front:
                 return self._sent(self._front.popleft())
@@ -263,24 +260,25 @@ class Subscription:
 
     # -- writing limits -----------------------------------------------------------
 
-    def write_began(self, stuck: Callable[[], None]) -> None:
-        """The consumer writes to its peer; ``stuck`` is called when that blocks too long."""
-        self._stuck = stuck
+    def write_began(self, stop: Callable[[Exception], None]) -> None:
+        """The consumer writes to its peer; ``stop`` is called when that blocks too long."""
+        self._stop = stop
         self._hub.writing(self, clock.monotonic())
 
     def write_ended(self) -> None:
         self._hub.writing(self, None)
 
     def check_write(self, seconds: float) -> None:
-        if seconds > WRITE_LIMIT and self._stuck is not None:
+        if seconds > WRITE_LIMIT and self._stop is not None:
             self._hub.writing(self, None)
-            self._too_slow()
-            self._stuck()
+            self._too_slow()  # what is being written still arrives, before the status
+            if self._error is not None:
+                self._stop(self._error)
 
     # -- catching up ----------------------------------------------------------------
 
     async def _catch_up(self) -> None:
-        """Reads a page; after a short one attaches and reads what came in between."""
+        """Reads a page; after the last one attaches and reads what came in between."""
         if self._accept(await self._page()):
             return
         self._attach()
@@ -312,7 +310,7 @@ class Subscription:
         return await self._store.read_segments(self.tenant, self._read_to, PAGE)
 
     def _accept(self, page: Sequence[Segment]) -> bool:
-        """Queues a page. True: it was full, so there may be more."""
+        """Queues a page. True: there may be more; only an empty page is the end."""
         for segment in page:
             if self._ended:
                 return True
@@ -326,7 +324,7 @@ class Subscription:
             self._saw(segment)
             indexes = [index for index in self.filter.indexes(segment) if index >= first]
             self._queue(None, segment, self._cut(segment, indexes))
-        return sum(segment.count for segment in page) >= PAGE
+        return bool(page)
 
     def _saw(self, segment: Segment) -> None:
         if segment.last_position > self._seen.position:

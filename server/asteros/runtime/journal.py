@@ -12,10 +12,11 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from aster.v1 import event_pb2
+from asteros import errors
 from asteros.events.cursor import Place
 from asteros.events.frames import place
 from asteros.events.log import EventLog, Written
-from asteros.stores.base import NO_SCOPE, AgentRef, Row, Scope, Segment
+from asteros.stores.base import NO_SCOPE, AgentRef, RequestIdKnown, Row, Scope, Segment
 
 M = TypeVar("M", bound=Message)
 
@@ -62,7 +63,8 @@ class Journal:
         if written.cancelled():
             return
         if error := written.exception():
-            if isinstance(error, Exception):
+            # A refused request or session is its caller's business, not the turn's.
+            if isinstance(error, Exception) and not isinstance(error, (RequestIdKnown, errors.AlreadyExists)):
                 self._failure = error
         elif (segment := written.result()) is not None:
             self.place = place(segment, segment.count - 1)

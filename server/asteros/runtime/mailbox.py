@@ -283,6 +283,9 @@ class Mailbox:
         finally:
             run.context.workspace.close()
             self.current = None
+            if run.turn.state == agent_pb2.TURN_STATE_FAILED:
+                # Memory may be ahead of the store, if that is what failed.
+                self._conversations.forget(run.turn.session_id)
         self._ended(run.turn.id)
 
     def _ended(self, turn_id: str) -> None:

@@ -100,10 +100,22 @@ class TurnRun:
     async def _resume(self) -> None:
         """Says that the turn was taken up, and which calls nobody knows about."""
         context = self.context
+        await self._drop_resolved()
         calls = history.open_calls(context.history)
         self._tools = await self._tool_calls(calls) if calls else None
         uncertain = self._tools.uncertain if self._tools else []
         await context.post(event_pb2.AgentResumed(cause="restart", uncertain_call_ids=uncertain))
+
+    async def _drop_resolved(self) -> None:
+        """Requests that were decided before the turn was taken up no longer make it wait."""
+        context = self.context
+        for row in await context.deps.store.pending_of_turn(context.journal.ref.key, self.turn.id):
+            if row.pending.HasField("resolution") and row.pending.id in self.turn.pending_ids:
+                self.turn.pending_ids.remove(row.pending.id)
+        if not self.turn.pending_ids:
+            self.turn.state = agent_pb2.TURN_STATE_RUNNING
+            changed = context.lifecycle.change(activity=lifecycle.WORKING)
+            await context.post(*changed, rows=tuple(context.turn_rows()))
 
     async def _model_step(self) -> ModelAnswer:
         context = self.context

@@ -125,3 +125,11 @@ _SERVICES: dict[str, dict[str, tuple[str, ...]]] = {
     "grpc.reflection.v1.ServerReflection": {"ServerReflectionInfo": ADMIN},
 }
 TABLE = {f"/{service}/{name}": scopes for service, methods in _SERVICES.items() for name, scopes in methods.items()}
+# Where the servicer decides by what is asked for: who has none of these scopes is refused
+# before anything is looked up, and so does not learn what exists.
+ONE_OF: dict[str, tuple[str, ...]] = {
+    "/aster.v1.AgentService/GetTurn": (*SESSIONS, *RUN),
+    "/aster.v1.AgentService/ListTurns": (*SESSIONS, *RUN),
+    "/aster.v1.EventService/Subscribe": EVENTS,
+    "/aster.v1.EventService/ListEvents": EVENTS,
+}

@@ -270,15 +270,29 @@ def _merged(stored: agent_pb2.Agent, request: pb.UpdateAgentRequest) -> agent_pb
     for path in mask.paths:
         if path.split(".")[0] not in _UPDATABLE or not _known(path):
             raise errors.bad_field("update_mask", f"{path!r} cannot be updated")
-        if path == "config.template_id" and request.agent.config.template_id != stored.config.template_id:
-            raise errors.bad_field("agent.config.template_id", "cannot be changed")
     changed = snapshot(stored)
     for path in mask.paths:
         _replace(changed, request.agent, path.split("."))
-    if not changed.config.template_id:
-        changed.config.template_id = stored.config.template_id
+    template_id = stored.config.template_id
+    if changed.config.template_id not in ("", template_id):
+        raise errors.bad_field("agent.config.template_id", "cannot be changed")
+    changed.config.template_id = template_id
+    _keep_keys_home(stored.config, changed.config)
     changed.etag = request.agent.etag
     return changed
+
+
+def _keep_keys_home(stored: agent_pb2.AgentConfig, changed: agent_pb2.AgentConfig) -> None:
+    """A stored key is never sent to another host than the one it was stored for (security, part 7)."""
+    homes = {model.api_key: _home(model) for model in (stored.model_config, *stored.model_config.fallbacks)}
+    for model in (changed.model_config, *changed.model_config.fallbacks):
+        if model.api_key and homes.get(model.api_key, _home(model)) != _home(model):
+            model.ClearField("api_key")
+
+
+def _home(model: agent_pb2.ModelConfig) -> tuple[str, str]:
+    """What says where a model's calls go; without a provider it is found by the model's name."""
+    return model.provider or model.model, model.base_url
 
 
 def _is_set(agent: agent_pb2.Agent, name: str) -> bool:

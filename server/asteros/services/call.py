@@ -23,7 +23,7 @@ class Caller:
         return self.scopes is None or scope in self.scopes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """One RPC. Interceptors fill it in; a servicer method gets it with its parsed request."""
 
@@ -37,6 +37,7 @@ class Call:
     response: Any = None
     trace_id: str = ""
     code: str = "OK"  # what the caller was told, for metrics
+    stopped: Exception | None = None  # why we ended a write that was stuck
     caller: Caller = Caller("", "", frozenset())
 
     @property
@@ -48,14 +49,26 @@ class Call:
         return self.method.rpartition("/")[2]
 
     async def write(self, data: bytes) -> None:
-        """Sends one message of a stream; waits while the peer does not read."""
-        await self.context.write(data)
+        """Sends one message of a stream; waits while the peer does not read.
 
-    def cancel_task(self) -> Callable[[], None]:
-        """Something that stops this RPC's task from outside."""
+        :raises Exception: ``stop`` was called meanwhile, with this."""
+        try:
+            await self.context.write(data)
+        except asyncio.CancelledError:  # house: cancelled -- our own stop of a stuck write is an error to tell
+            if self.stopped is None:
+                raise
+            raise self.stopped from None
+
+    def stopper(self) -> Callable[[Exception], None]:
+        """Something that ends a write of this RPC from outside, with an error."""
         task = asyncio.current_task()
         assert task is not None
-        return lambda: (task.cancel(), None)[1]
+
+        def stop(error: Exception) -> None:
+            self.stopped = error
+            task.cancel()
+
+        return stop
 
 
 Proceed = Callable[[Call], Awaitable[None]]

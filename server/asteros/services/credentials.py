@@ -65,6 +65,10 @@ class Credentials:
             raise errors.InvalidCredentials("credentials are missing or not valid")
         return found
 
+    async def valid(self, metadata: Mapping[str, str]) -> bool:
+        """The credential of a call that was let in still holds."""
+        return not self.enabled or await self._find(_presented(metadata)) is not None
+
     def _refuse_guessing(self, address: str) -> None:
         tries = self._bad.get(address)
         if not tries:

@@ -8,7 +8,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.rpc import error_details_pb2  # noqa: F401 - reflection must know what error details are made of
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 from prometheus_client import CollectorRegistry
 
 from aster.v1 import (
@@ -39,6 +39,7 @@ from asteros.services.interceptors.validate import Exists, Validate
 
 MAX_RECEIVE = 4 * 1024 * 1024  # bytes of one message
 MAX_SEND = 16 * 1024 * 1024
+REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 MAX_UNARY = 2000  # unary calls in progress
 _FILES = (
     access_service_pb2, agent_service_pb2, control_service_pb2, cosmos_service_pb2, dashboard_service_pb2,
@@ -105,7 +106,9 @@ class GrpcServer:
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         names = [service.full_name for service in services()]
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self.server)
+        shown = [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(shown, self.server)
+        self.server.add_generic_rpc_handlers((_reflection_v1(shown),))
         self._names = ["", *names]
 
     async def set_serving(self, serving: bool) -> None:
@@ -113,6 +116,16 @@ class GrpcServer:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in self._names:
             await self.health.set(name, status)
+
+
+def _reflection_v1(shown: Sequence[str]) -> grpc.GenericRpcHandler:
+    """grpc.reflection.v1, which clients try first: the messages of v1alpha under another name."""
+    method = grpc.stream_stream_rpc_method_handler(
+        reflection.aio.ReflectionServicer(shown).ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(REFLECTION_V1, {"ServerReflectionInfo": method})
 
 
 def unavailable_features(servicers: Mapping[str, object]) -> list[str]:

@@ -1,6 +1,5 @@
 """From a request to a subscription, and from a subscription to the wire."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -39,16 +38,11 @@ class Streams:
 
     async def follow(self, call: Call, subscription: Subscription) -> AsyncGenerator[bytes, None]:
         """The messages of a stream, until it ends. A write that blocks too long ends it."""
-        stuck = call.cancel_task()
-        try:
-            while (data := await subscription.next()) is not None:
-                subscription.write_began(stuck)
-                yield data
-                subscription.write_ended()
-        except asyncio.CancelledError:  # house: cancelled -- we cancel ourselves to end a stuck write
-            if subscription.failed is not None:
-                raise subscription.failed from None  # cancelled by ourselves: the peer does not read
-            raise
+        stop = call.stopper()
+        while (data := await subscription.next()) is not None:
+            subscription.write_began(stop)
+            yield data
+            subscription.write_ended()
 
     # -- where to begin -----------------------------------------------------------------
 

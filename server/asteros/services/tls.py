@@ -1,6 +1,7 @@
 """Server credentials that follow their files: a new certificate counts from the next handshake on."""
 
 import logging
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,21 @@ class TlsFiles:
         try:
             pair = (self._key.read_bytes(), self._cert.read_bytes())
             roots = self._client_ca.read_bytes() if self._client_ca else None
+            self._check()
+        except ssl.SSLError:  # an OSError too
+            raise RefusedToStart(
+                f"{self._cert}: not a certificate in PEM with the private key in {self._key}, or its client authorities"
+            ) from None
         except OSError as error:
             raise RefusedToStart(f"{error.filename}: {error.strerror}") from None
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
+
+    def _check(self) -> None:
+        """The core would say of bad files only that the port cannot be opened."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._cert, self._key, password=lambda: "")  # never asks the terminal
+        if self._client_ca:
+            context.load_verify_locations(self._client_ca)
 
     def _fetch(self) -> Any:
         """Called by gRPC before each handshake; None: nothing changed."""

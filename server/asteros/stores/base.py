@@ -287,13 +287,14 @@ class Store(Protocol):
     async def read_agent_segments(
         self, agent_key: int, after_sequence: int, limit: int, before: int = 0
     ) -> list[Segment]:
-        """Segments that hold events after the sequence, oldest first; about ``limit`` events.
+        """Segments that hold events after the sequence, oldest first; about ``limit`` events,
+        at least one segment when there is one: an empty list is the end.
 
         With ``before``: newest first, only segments that begin below that sequence."""
         ...
 
     async def read_segments(self, tenant: str, after: int, limit: int, before: int = 0) -> list[Segment]:
-        """Segments of all agents of a tenant that hold events after the position, oldest first.
+        """The same for all agents of a tenant, after a position.
 
         With ``before``: newest first, only segments that begin below that position."""
         ...
@@ -312,8 +313,11 @@ class Store(Protocol):
         floor. Returns the agent's oldest sequence."""
         ...
 
-    async def agents_to_trim(self, before_time: int, keep: int, limit: int) -> list[int]:
-        """Keys of agents whose log has something to trim."""
+    async def agents_to_trim(self, before_time: int, keep: int, limit: int, after: int = 0) -> list[int]:
+        """Keys of agents whose log may have something to trim, in order, above the given key.
+
+        What an open request or a segment that is only partly too old keeps is still there
+        after ``trim``, and its agent is named again: go through the keys once."""
         ...
 
     # -- agents ---------------------------------------------------------------

@@ -42,6 +42,8 @@ class SqliteStore:
         self._checkpointer = Checkpointer(self._path, self._writer)
         self._lock_file: int | None = None
         self._reader: aiosqlite.Connection | None = None
+        # Replays read megabytes: on a connection of their own, so that small reads never wait for them.
+        self._log_reader: aiosqlite.Connection | None = None
         self.log_id = ""
         self.secret = b""
 
@@ -64,15 +66,21 @@ class SqliteStore:
             raise
         self._writer.start()
         self._checkpointer.start()
-        self._reader = await aiosqlite.connect(self._path, isolation_level=None)
-        await self._reader.execute("PRAGMA query_only = 1")
-        await self._reader.execute("PRAGMA busy_timeout = 5000")
+        self._reader = await self._connect()
+        self._log_reader = await self._connect()
+
+    async def _connect(self) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(self._path, isolation_level=None)
+        await connection.execute("PRAGMA query_only = 1")
+        await connection.execute("PRAGMA busy_timeout = 5000")
+        return connection
 
     async def aclose(self) -> None:
-        if self._reader is None:
+        if self._reader is None or self._log_reader is None:
             return
-        reader, self._reader = self._reader, None
-        await reader.close()
+        await self._reader.close()
+        await self._log_reader.close()
+        self._reader = self._log_reader = None
         await asyncio.to_thread(self._checkpointer.stop)
         await self._writer.stop()
         self._unlock()
@@ -123,10 +131,13 @@ class SqliteStore:
     # -- plumbing ---------------------------------------------------------------
 
     async def _rows(self, query: str, *values: Any) -> list[Any]:
+        return await self._select(SQL[query], values)
+
+    async def _select(self, text: str, values: Sequence[Any]) -> list[Any]:
         if self._reader is None:
             raise errors.StoreUnavailable("the store is closed")
         try:
-            return list(await self._reader.execute_fetchall(SQL[query], values))
+            return list(await self._reader.execute_fetchall(text, values))
         except sqlite3.Error as error:
             raise translate(error) from error
 
@@ -149,17 +160,26 @@ class SqliteStore:
         self, agent_key: int, after_sequence: int, limit: int, before: int = 0
     ) -> list[base.Segment]:
         if before:
-            rows = await self._rows("agent_segments_before", agent_key, after_sequence, before, limit)
-        else:
-            rows = await self._rows("agent_segments", agent_key, after_sequence, limit)
-        return _within(limit, [_segment(row) for row in rows])
+            return await self._segments(limit, "agent_segments_before", agent_key, after_sequence, before)
+        return await self._segments(limit, "agent_segments", agent_key, after_sequence)
 
     async def read_segments(self, tenant: str, after: int, limit: int, before: int = 0) -> list[base.Segment]:
         if before:
-            rows = await self._rows("segments_before", before, after, tenant, limit)
-        else:
-            rows = await self._rows("segments_after", after, tenant, limit)
-        return _within(limit, [_segment(row) for row in rows])
+            return await self._segments(limit, "segments_before", before, after, tenant)
+        return await self._segments(limit, "segments_after", after, tenant)
+
+    async def _segments(self, limit: int, query: str, *values: Any) -> list[base.Segment]:
+        """Whole segments up to about ``limit`` events.
+
+        Fetched in one go: an open cursor would hold this connection's view of the log, and
+        a reader that shares it would take an old state for the end."""
+        if self._log_reader is None:
+            raise errors.StoreUnavailable("the store is closed")
+        try:
+            rows = await self._log_reader.execute_fetchall(SQL[query], (*values, limit))
+        except sqlite3.Error as error:
+            raise translate(error) from error
+        return [_segment(row) for row in rows]
 
     async def sequence_at(self, agent_key: int, position: int) -> int:
         row = await self._row("sequence_at", agent_key, position)
@@ -200,8 +220,8 @@ class SqliteStore:
         row = connection.execute(SQL["trim_bound"], (agent_key, raised, 0, 0)).fetchone()
         return int(row[0] or 0)
 
-    async def agents_to_trim(self, before_time: int, keep: int, limit: int) -> list[int]:
-        return [row[0] for row in await self._rows("agents_to_trim", before_time, keep, limit)]
+    async def agents_to_trim(self, before_time: int, keep: int, limit: int, after: int = 0) -> list[int]:
+        return [row[0] for row in await self._rows("agents_to_trim", before_time, keep, limit, after)]
 
     # -- agents ---------------------------------------------------------------------
 
@@ -259,10 +279,7 @@ class SqliteStore:
             query += " AND EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)"
             values += [name, value]
         query += " ORDER BY id LIMIT ?"
-        if self._reader is None:
-            raise errors.StoreUnavailable("the store is closed")
-        rows = await self._reader.execute_fetchall(query, [*values, limit])
-        return [_agent(row) for row in rows]
+        return [_agent(row) for row in await self._select(query, [*values, limit])]
 
     async def delete_agent(self, key: int) -> None:
         def delete(connection: sqlite3.Connection) -> None:
@@ -391,16 +408,6 @@ def _segment(row: Any) -> base.Segment:
     return base.Segment(
         row[0], row[1], row[2], row[3], base.Scope(row[4], row[5], row[6], row[7]), row[8], tuple(ends), row[10]
     )
-
-
-def _within(limit: int, segments: list[base.Segment]) -> list[base.Segment]:
-    """Whole segments up to about ``limit`` events: the first always, so that readers advance."""
-    total = 0
-    for index, segment in enumerate(segments):
-        total += segment.count
-        if total >= limit:
-            return segments[: index + 1]
-    return segments
 
 
 def _agent(row: Any) -> base.AgentRow:

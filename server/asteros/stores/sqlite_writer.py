@@ -52,12 +52,14 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="aster-store-writer", daemon=True)
         self.commits = 0
         self.position = 0  # of the newest event; the writing thread alone moves it
+        self._stopped = False
 
     def start(self) -> None:
         self._thread.start()
 
     async def stop(self) -> None:
         """Finishes what was queued, then closes the connection."""
+        self._stopped = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -65,6 +67,8 @@ class Writer:
         """Runs ``work`` in a transaction and returns when it is durable.
 
         A cancelled caller does not stop a transaction that was queued."""
+        if self._stopped:  # nobody would ever take the job
+            raise errors.StoreUnavailable("the store is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 

@@ -27,9 +27,8 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_every_exported_name_exists() -> None:
-    names = [name for name in dir(aster) if not name.startswith("_")]
-    assert all(getattr(aster, name) is not None for name in names)
-    assert {"AsterClient", "TextChunk", "PermissionPolicy", "errors"} <= set(names)
+    assert all(getattr(aster, name) is not None for name in aster.__all__)
+    assert {"AsterClient", "TextChunk", "PermissionPolicy", "errors"} <= set(aster.__all__) <= set(dir(aster))
     with pytest.raises(AttributeError, match="NoSuchName"):
         aster.NoSuchName  # noqa: B018
 

@@ -138,9 +138,11 @@ async def test_a_gap_is_an_item_of_its_own(fake: FakeAster, client: AsterClient)
 
 
 async def test_an_agent_made_anew_is_not_taken_for_a_repetition(fake: FakeAster, client: AsterClient) -> None:
+    fake.plans.append(Plan(UNAVAILABLE, after=2))
     await fake.texts("a", "1", "2", "3")
     async with client.subscribe(start="earliest") as events:
         assert await read(events, 3) == ["1", "2", "3"]
+        assert events.statistics().reconnects == 1
         fake.sequences["a"] = 0
         await fake.texts("a", "again")
         assert await read(events, 1) == ["again"]

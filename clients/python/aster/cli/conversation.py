@@ -222,7 +222,7 @@ def _question(request: ToolApprovalRequest | UserInputRequest | IterationLimitRe
             why = f"\n   {reason}" if reason else ""
             return f"⚠️ {call.name} {call.input_json}{why}"
         case UserInputRequest(prompt=prompt, options=options):
-            lines = [f"   {number}. {option.label}  {option.description}" for number, option in enumerate(options, 1)]
+            lines = [f"   {number}. {o.label}  {o.description}".rstrip() for number, o in enumerate(options, 1)]
             return "\n".join([f"💭 {prompt}", *lines])
         case _:
             return f"⚠️ {request.current_step} steps done, the limit is {request.iteration_limit}"

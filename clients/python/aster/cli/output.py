@@ -80,7 +80,7 @@ def explain(error: "AsterError", address: str) -> str:
 
     if isinstance(error, Unavailable) and not error.reason:
         return f"cannot reach {address}: start it with `make run`, or set ASTER_ADDRESS"
-    parts = [str(error)]
+    parts = [" ".join(str(error).split())]
     parts += [f"{violation.field}: {violation.description}" for violation in error.violations]
     if scope := error.metadata.get("scope"):
         parts.append(f"the key lacks the scope {scope}")

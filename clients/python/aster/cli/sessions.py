@@ -44,5 +44,8 @@ def messages(ctx: typer.Context, session: str, as_json: Json = False) -> None:
             typer.echo(f"{message.role}: {clean(message.content)}".rstrip())
             for call in message.tool_calls:
                 typer.echo(f"  🔧 {clean(call.name)} {clean(call.message.input_json)}")
+            for result in message.tool_results:
+                mark = "❌" if result.is_error else "✅"
+                typer.echo(f"  {mark} {clean(result.name)} {clean(result.output_json or result.output_preview)}")
 
     run(ctx, job)

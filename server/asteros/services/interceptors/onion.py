@@ -8,6 +8,7 @@ that ran it, and its ``finally`` runs there."""
 
 import contextlib
 import functools
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -66,7 +67,11 @@ class Onion(grpc.aio.ServerInterceptor):
 
 
 def _call(method: str, handler: Handler, raw: Any, context: Context) -> Call:
-    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    metadata: dict[str, str] = {}
+    for key, value in context.invocation_metadata() or ():
+        if isinstance(value, str):
+            # Joined as in HTTP: two different credentials are none, whichever comes first.
+            metadata[key] = value if metadata.get(key, value) == value else f"{metadata[key]}, {value}"
     return Call(method, context, raw, handler, metadata)
 
 
@@ -77,15 +82,34 @@ async def _step(interceptor: Interceptor, proceed: Proceed, call: Call) -> None:
 async def _innermost(call: Call) -> None:
     handler = call.handler
     request = _requests(call) if handler.request_streaming else call.request
+    context = call if call.service.startswith("aster.") else _Foreign(call)
     if handler.response_streaming:
         behavior: Any = handler.unary_stream or handler.stream_stream
-        async with contextlib.aclosing(behavior(request, call)) as messages:
+        if inspect.iscoroutinefunction(behavior):
+            await behavior(request, context)  # writes by itself
+            return
+        async with contextlib.aclosing(behavior(request, context)) as messages:
             await _send(call, messages)
     else:
         answer: Any = handler.unary_unary or handler.stream_unary
-        response = await answer(request, call)
+        response = await answer(request, context)
         serialize = handler.response_serializer
         call.response = serialize(response) if serialize else response
+
+
+class _Foreign:
+    """What the servicers of health and reflection use of a grpc.aio context."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def write(self, message: Any) -> None:
+        serialize = self._call.handler.response_serializer
+        await self._call.write(serialize(message) if serialize else message)
+
+    async def abort(self, code: grpc.StatusCode, details: str = "") -> None:
+        self._call.code = code.name
+        await self._call.context.abort(code, details)
 
 
 async def _send(call: Call, messages: AsyncGenerator[Any, None]) -> None:

@@ -17,24 +17,44 @@ SELECT max(coalesce((SELECT position + length(kinds) - 1 FROM segments ORDER BY 
 INSERT INTO meta (name, value) VALUES ('position', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- agent_segments --
-SELECT position, agent_key, first_sequence, create_time, session_id, turn_id, star_id, workflow_run_id, kinds, ends, body
-  FROM segments WHERE agent_key = ? AND last_sequence > ? ORDER BY last_sequence LIMIT ?;
+-- Whole segments until the events asked for are reached; bodies are read for those alone.
+-- One statement, so that it sees one state of the log.
+SELECT s.position, s.agent_key, s.first_sequence, s.create_time, s.session_id, s.turn_id, s.star_id, s.workflow_run_id,
+  s.kinds, s.ends, s.body
+  FROM (SELECT position, sum(count) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - count AS passed
+    FROM (SELECT position, last_sequence - first_sequence + 1 AS count FROM segments
+      WHERE agent_key = ?1 AND last_sequence > ?2 ORDER BY last_sequence LIMIT 256)) p
+  JOIN segments s ON s.position = p.position WHERE p.passed < ?3 ORDER BY s.position;
 
 -- agent_segments_before --
-SELECT position, agent_key, first_sequence, create_time, session_id, turn_id, star_id, workflow_run_id, kinds, ends, body
-  FROM segments WHERE agent_key = ? AND last_sequence > ? AND first_sequence < ? ORDER BY last_sequence DESC LIMIT ?;
+-- The same, newest first.
+SELECT s.position, s.agent_key, s.first_sequence, s.create_time, s.session_id, s.turn_id, s.star_id, s.workflow_run_id,
+  s.kinds, s.ends, s.body
+  FROM (SELECT position, sum(count) OVER (ORDER BY position DESC ROWS UNBOUNDED PRECEDING) - count AS passed
+    FROM (SELECT position, last_sequence - first_sequence + 1 AS count FROM segments
+      WHERE agent_key = ?1 AND last_sequence > ?2 AND first_sequence < ?3 ORDER BY last_sequence DESC LIMIT 256)) p
+  JOIN segments s ON s.position = p.position WHERE p.passed < ?4 ORDER BY s.position DESC;
 
 -- segments_after --
 -- A position inside a segment brings that segment too; its reader skips what it has.
-SELECT position, agent_key, first_sequence, create_time, session_id, turn_id, star_id, workflow_run_id, kinds, ends, body
-  FROM segments WHERE position > coalesce((SELECT CASE WHEN position + length(kinds) - 1 > ?1 THEN position - 1 ELSE ?1 END
-    FROM (SELECT position, kinds FROM segments WHERE position <= ?1 ORDER BY position DESC LIMIT 1)), ?1)
-  AND agent_key IN (SELECT key FROM agents WHERE tenant = ?2) ORDER BY position LIMIT ?3;
+SELECT s.position, s.agent_key, s.first_sequence, s.create_time, s.session_id, s.turn_id, s.star_id, s.workflow_run_id,
+  s.kinds, s.ends, s.body
+  FROM (SELECT position, sum(count) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - count AS passed
+    FROM (SELECT position, last_sequence - first_sequence + 1 AS count FROM segments
+      WHERE position > coalesce((SELECT CASE WHEN position + length(kinds) - 1 > ?1 THEN position - 1 ELSE ?1 END
+        FROM (SELECT position, kinds FROM segments WHERE position <= ?1 ORDER BY position DESC LIMIT 1)), ?1)
+      AND agent_key IN (SELECT key FROM agents WHERE tenant = ?2) ORDER BY position LIMIT 256)) p
+  JOIN segments s ON s.position = p.position WHERE p.passed < ?3 ORDER BY s.position;
 
 -- segments_before --
-SELECT position, agent_key, first_sequence, create_time, session_id, turn_id, star_id, workflow_run_id, kinds, ends, body
-  FROM segments WHERE position < ? AND position > ? AND agent_key IN (SELECT key FROM agents WHERE tenant = ?)
-  ORDER BY position DESC LIMIT ?;
+-- The same, newest first.
+SELECT s.position, s.agent_key, s.first_sequence, s.create_time, s.session_id, s.turn_id, s.star_id, s.workflow_run_id,
+  s.kinds, s.ends, s.body
+  FROM (SELECT position, sum(count) OVER (ORDER BY position DESC ROWS UNBOUNDED PRECEDING) - count AS passed
+    FROM (SELECT position, last_sequence - first_sequence + 1 AS count FROM segments
+      WHERE position < ?1 AND position > ?2 AND agent_key IN (SELECT key FROM agents WHERE tenant = ?3)
+      ORDER BY position DESC LIMIT 256)) p
+  JOIN segments s ON s.position = p.position WHERE p.passed < ?4 ORDER BY s.position DESC;
 
 -- sequence_at --
 SELECT min(last_sequence, first_sequence + ?2 - position) FROM segments WHERE agent_key = ?1 AND position <= ?2
@@ -61,8 +81,9 @@ SELECT position + length(kinds) - 1 FROM segments WHERE agent_key = ? AND last_s
 UPDATE agents SET oldest_sequence = ?, floor_position = max(floor_position, ?) WHERE key = ?;
 
 -- agents_to_trim --
-SELECT key FROM agents WHERE (?1 > 0 AND EXISTS (SELECT 1 FROM segments s WHERE s.agent_key = key AND s.create_time < ?1))
-  OR (?2 > 0 AND latest_sequence - oldest_sequence + 1 > ?2) LIMIT ?3;
+SELECT key FROM agents WHERE key > ?4
+  AND ((?1 > 0 AND EXISTS (SELECT 1 FROM segments s WHERE s.agent_key = key AND s.create_time < ?1))
+    OR (?2 > 0 AND latest_sequence - oldest_sequence + 1 > ?2)) ORDER BY key LIMIT ?3;
 
 -- insert_agent --
 INSERT INTO agents (tenant, id, state, template_id, labels, agent, status, default_session_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?);

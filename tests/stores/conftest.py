@@ -1,0 +1,6 @@
+"""Failures inside the conformance suite are explained like those of a test file."""
+
+import pytest
+
+for _part in ("helpers", "conformance", "conform_agents", "conform_trim", "conform_work"):
+    pytest.register_assert_rewrite(f"stores.{_part}")
