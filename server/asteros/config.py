@@ -4,6 +4,7 @@ frozen value, checked once (seed 002, Options; security, part 1)."""
 import argparse
 import dataclasses
 import ipaddress
+import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -77,9 +78,12 @@ class Options:
             raise ConfigError("--tls-client-ca needs --tls-cert and --tls-key")
         if self.insecure_no_auth and (self.api_key or self.enable_auth):
             raise ConfigError("--insecure-no-auth contradicts --api-key and --enable-auth: leave one out")
-        for name in ("max_agents", "max_awake_agents", "retention_days", "retention_events", "idle_seconds"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--{_flag(name)}: must not be negative")
+        for option in dataclasses.fields(self):
+            value, choices = getattr(self, option.name), option.metadata["choices"]
+            if choices and value not in choices:
+                raise ConfigError(f"--{_flag(option.name)}: {value!r} is not one of {', '.join(choices)}")
+            if isinstance(value, (int, float)) and option.name != "metrics_port" and not 0 <= value < math.inf:
+                raise ConfigError(f"--{_flag(option.name)}: must be 0 or more")
         return self
 
 
@@ -150,12 +154,21 @@ def _parsed(value: Any, kind: Any, where: str) -> Any:
         if kind is bool:
             return _flag_value(value)
         if kind in (int, float):
-            return kind(value)
+            return _number_value(value, kind)
         if kind is str:
             return str(value)
+        if not value and kind is Path:
+            raise ValueError(value)  # this one cannot be left empty
         return Path(value) if value else None
     except (TypeError, ValueError):
         raise ConfigError(f"{where}: {value!r} is not a {getattr(kind, '__name__', 'path')}") from None
+
+
+def _number_value(value: Any, kind: type[int] | type[float]) -> int | float:
+    """TOML has types of its own: neither true nor 1.5 is a number of ports."""
+    if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+        raise ValueError(value)
+    return kind(value)
 
 
 def _flag_value(value: Any) -> bool:

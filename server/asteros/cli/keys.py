@@ -31,7 +31,9 @@ async def _create(store: SqliteStore, flags: argparse.Namespace) -> None:
     unknown = sorted(set(scopes) - SCOPES)
     if unknown:
         raise ConfigError(f"--scope {unknown[0]}: no such scope; there are {', '.join(sorted(SCOPES))}")
-    expire = clock.now() + int(flags.days * 86400 * clock.NANOS) if flags.days else None
+    if flags.days is not None and not 0 < flags.days <= 36_500:
+        raise ConfigError("--days: must be above 0 and at most 36500")
+    expire = None if flags.days is None else clock.now() + int(flags.days * 86400 * clock.NANOS)
     row, text = new_key(store.secret, DEFAULT_TENANT, flags.name, scopes, expire)
     await store.put_key(row)
     print(text)

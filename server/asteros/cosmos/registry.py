@@ -210,23 +210,27 @@ class Registry:
             self.deps.providers.check(model)
         return len(AgentTools.of(self.deps.tools, resolved).by_name)
 
-    async def update(self, tenant: str, changed: agent_pb2.Agent) -> AgentRow:
-        """Stores new settings; a turn in progress keeps the old ones.
+    async def update(
+        self, tenant: str, agent_id: str, etag: str, change: Callable[[agent_pb2.Agent], agent_pb2.Agent]
+    ) -> AgentRow:
+        """Stores new settings, made of the present ones; a turn in progress keeps the old ones.
 
         :raises AgentNotFound, EtagMismatch: and as ``check``."""
-        self.check(changed.config)
-        async with self.agent(tenant, changed.id) as agent:
-            if changed.etag and changed.etag != agent.row.agent.etag:
+        async with (
+            self.agent(tenant, agent_id) as agent,
+            self._locks(agent.ref.key),
+        ):  # two writers: one after the other
+            if etag and etag != agent.row.agent.etag:
                 raise errors.EtagMismatch(retry_after=0.0, etag=agent.row.agent.etag)
-            stored = snapshot(changed)
+            stored = change(agent.row.agent)
+            self.check(stored.config)
             stored.etag = ids.ulid()
-            stored.create_time.CopyFrom(agent.row.agent.create_time)
             stored.update_time.CopyFrom(clock.timestamp(clock.now()))
             stored.ClearField("status")
             self.deps.secrets.seal_config(stored.config, stored.id)
             await agent.journal.write((), [PutAgent(snapshot(stored))])
             agent.updated(stored)
-        return await self.row(tenant, changed.id)
+        return await self.row(tenant, agent_id)
 
     async def delete(self, tenant: str, agent_id: str, etag: str, force: bool) -> None:
         """Closes the agent and deletes everything of it.

@@ -60,13 +60,15 @@ class AgentsServicer:
         return response
 
     async def UpdateAgent(self, request: pb.UpdateAgentRequest, call: Call) -> pb.UpdateAgentResponse:
-        row = await self._registry.row(call.caller.tenant, request.agent.id)
-        changed = _merged(row.agent, request)
-        _check_rights(call, request.agent.config)
-        wrong = validation.violations(pb.CreateAgentRequest(config=changed.config, labels=changed.labels))
-        if wrong:
-            raise errors.FieldViolation(*wrong)
-        row = await self._registry.update(call.caller.tenant, changed)
+        def change(stored: agent_pb2.Agent) -> agent_pb2.Agent:
+            changed = _merged(stored, request)
+            _check_rights(call, request.agent.config)
+            wrong = validation.violations(pb.CreateAgentRequest(config=changed.config, labels=changed.labels))
+            if wrong:
+                raise errors.FieldViolation(*wrong)
+            return changed
+
+        row = await self._registry.update(call.caller.tenant, request.agent.id, request.agent.etag, change)
         return pb.UpdateAgentResponse(agent=self._registry.view(row))
 
     async def DeleteAgent(self, request: pb.DeleteAgentRequest, call: Call) -> pb.DeleteAgentResponse:
@@ -278,7 +280,6 @@ def _merged(stored: agent_pb2.Agent, request: pb.UpdateAgentRequest) -> agent_pb
         raise errors.bad_field("agent.config.template_id", "cannot be changed")
     changed.config.template_id = template_id
     _keep_keys_home(stored.config, changed.config)
-    changed.etag = request.agent.etag
     return changed
 
 

@@ -46,6 +46,8 @@ class ControlServicer:
         tenant, size = call.caller.tenant, self._pages.size(request)
         key = (await self._registry.row(tenant, request.agent_id)).key if request.agent_id else 0
         after = self._pages.start(call, request)
+        if request.workflow_run_id:
+            return pb.ListPendingApprovalsResponse()  # this version runs no workflows: nothing waits for one
         rows = await self._store.open_pending(tenant, key, after, size + 1)
         response = pb.ListPendingApprovalsResponse(pending=[row.pending for row in rows[:size]])
         if len(rows) > size:

@@ -114,6 +114,7 @@ class SqliteStore:
             )
             meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
             self.log_id, self.secret = str(meta["log_id"]), bytes(meta["secret"])
+            self._writer.position = connection.execute(SQL["head"]).fetchone()[0]
         finally:
             connection.close()
 

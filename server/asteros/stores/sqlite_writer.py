@@ -51,7 +51,7 @@ class Writer:
         self._jobs: SimpleQueue[Callable[[sqlite3.Connection], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="aster-store-writer", daemon=True)
         self.commits = 0
-        self.position = 0  # of the newest event; the writing thread alone moves it
+        self.position = 0  # of the newest event; read before the thread starts, which alone moves it
         self._stopped = False
 
     def start(self) -> None:
@@ -106,7 +106,6 @@ class Writer:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA busy_timeout = 5000")
         connection.execute("PRAGMA cache_size = -16384")
-        self.position = connection.execute(SQL["head"]).fetchone()[0]
         while (job := self._jobs.get()) is not None:
             job(connection)
         connection.close()

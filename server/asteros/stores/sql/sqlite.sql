@@ -52,7 +52,7 @@ SELECT s.position, s.agent_key, s.first_sequence, s.create_time, s.session_id, s
   s.kinds, s.ends, s.body
   FROM (SELECT position, sum(count) OVER (ORDER BY position DESC ROWS UNBOUNDED PRECEDING) - count AS passed
     FROM (SELECT position, last_sequence - first_sequence + 1 AS count FROM segments
-      WHERE position < ?1 AND position > ?2 AND agent_key IN (SELECT key FROM agents WHERE tenant = ?3)
+      WHERE position < ?1 AND position + length(kinds) - 1 > ?2 AND agent_key IN (SELECT key FROM agents WHERE tenant = ?3)
       ORDER BY position DESC LIMIT 256)) p
   JOIN segments s ON s.position = p.position WHERE p.passed < ?4 ORDER BY s.position DESC;
 
