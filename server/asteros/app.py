@@ -44,6 +44,8 @@ from asteros.stores.sqlite import SqliteStore
 from asteros.tools.registry import ToolRegistry
 
 _log = logging.getLogger(__name__)
+# Settings of an agent that are stored and have no effect in this version.
+_UNAVAILABLE = ("routing_profiles", "sandbox", "watch_files")
 _STOP_GRACE = 2.0  # seconds for RPCs to take their last message
 
 
@@ -124,7 +126,10 @@ class AsterOS:
             "AccessService": AccessServicer(store, self._credentials, pages),
         }
         servicers["ServerService"] = ServerServicer(
-            self.options.name, store.kind, ["grpc"], [*unavailable_features(servicers), *middleware.unavailable()]
+            self.options.name,
+            store.kind,
+            ["grpc"],
+            [*unavailable_features(servicers), *middleware.unavailable(), *_UNAVAILABLE],
         )
         metrics = CollectorRegistry()
         ServerMetrics(metrics, log, hub, self._registry)
@@ -201,10 +206,10 @@ class AsterOS:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        self._announce()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        self._announce()  # last: whoever reads the ready file may stop us
         await self._signalled.wait()
         await self.stop()
 

@@ -94,9 +94,7 @@ async def house(folder: Path, *, tools: ToolRegistry | None = None, **options: A
 def claude(wire: WireServer, **sampling: Any) -> ModelConfig:
     """The seeds' model, at an address of this machine; the key comes from the environment."""
     key = os.environ["ANTHROPIC_API_KEY"]
-    return ModelConfig(
-        provider="anthropic", model="claude-sonnet-4-5", api_key=key, base_url=wire.base_url, **sampling
-    )
+    return ModelConfig(provider="anthropic", model="claude-sonnet-4-5", api_key=key, base_url=wire.base_url, **sampling)
 
 
 async def echo(client: AsterClient, **fields: Any) -> Agent:

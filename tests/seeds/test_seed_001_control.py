@@ -74,7 +74,9 @@ async def test_11_a_person_decides(
     assert resolved == [f"RESOLUTION_OUTCOME_{outcome}"]
     assert "⚠️ 需要审批: Write\n" in capsys.readouterr().out
     reply = (await agent.turn(sent.turn_id)).reply.content[0].text
-    assert reply == ("hello.txt is written." if answer == "y" else "Write hello.txt did not work: the user denied this call")
+    assert reply == (
+        "hello.txt is written." if answer == "y" else "Write hello.txt did not work: the user denied this call"
+    )
 
 
 async def test_12_input_request(client: AsterClient) -> None:

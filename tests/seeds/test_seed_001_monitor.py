@@ -49,9 +49,7 @@ async def test_15_error(client: AsterClient, server: Server) -> None:
     assert envelope.agent_id == agent.id
 
 
-async def test_16_errors_raise_alerts(
-    client: AsterClient, server: Server, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_16_errors_raise_alerts(client: AsterClient, server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """seed 001, block 16: logging an error and raising an alert"""
     alerts: list[tuple[str, str]] = []
     agent = await client.create_agent("chat", model=server.plays([{"fail": "auth"}]))
@@ -116,7 +114,9 @@ async def test_20_cost_adds_up(
     client: AsterClient, wire: WireServer, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """seed 001, block 20: tokens and cost of each call, summed up, and a warning for slow ones"""
-    wire.reply(AnthropicReply(text="一", usage={"input_tokens": 100_000, "output_tokens": 1000}), AnthropicReply(text="二"))
+    wire.reply(
+        AnthropicReply(text="一", usage={"input_tokens": 100_000, "output_tokens": 1000}), AnthropicReply(text="二")
+    )
     agent = await client.create_agent("chat", model=claude(wire))
     tokens, total = [], 0.0
     async with agent.subscribe([Channel.MONITOR], event_types=["MonitorModelCallEvent"]) as events:

@@ -97,8 +97,12 @@ class Agent:
         """Interrupts the turn in progress, drops queued ones, and closes for good. Idempotent."""
         if not self.lifecycle.closed:
             await self.mailbox.interrupt_all("the agent was closed")
-        if not self.lifecycle.closed:
-            await self._announce(self.lifecycle.change(lifecycle.CLOSED, lifecycle.IDLE))
+        if self.lifecycle.closed:
+            return
+        # From memory by way of STOPPED, as the seeds draw it.
+        started = self.lifecycle.status.state == lifecycle.STARTED
+        stopped = self.lifecycle.change(lifecycle.STOPPED) if started else []
+        await self._announce([*stopped, *self.lifecycle.change(lifecycle.CLOSED, lifecycle.IDLE)])
 
     async def _announce(self, payloads: Sequence[ProtoMessage]) -> None:
         if payloads:

@@ -56,6 +56,10 @@ class Permissions:
         """A decision with scope SESSION holds from now on."""
         self._session[tool.casefold()] = policy
 
+    def denies(self, name: str) -> bool:
+        """A policy denies the name, also where no such tool exists here (seed 001, fs_delete)."""
+        return self._policies.get(name.casefold()) == DENY
+
     def check(self, tool: ToolInfo, args: JsonObject) -> Verdict:
         """The verdict on a call of a tool that the agent has."""
         name = tool.name.casefold()

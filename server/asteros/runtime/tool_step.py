@@ -116,6 +116,8 @@ class ToolStep:
         if call.tool is None:
             known = self._context.deps.tools.get(call.call.name) is not None
             text = "is not one of this agent's tools" if known else "does not exist"
+            if self._context.permissions.denies(call.call.name):
+                return Verdict(DENY, "tool_permissions", f"the policy of this agent denies {call.call.name}")
             return Verdict(DENY, "tools" if known else "", f"the tool {call.call.name} {text}")
         if call.bad_input:
             return Verdict(DENY, "", call.bad_input)
