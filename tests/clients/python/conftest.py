@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from clients.python.fake_server import FakeAster
+from clients.python.process import end_all
 
 from aster import AsterClient
 
-LIMIT = 30.0  # seconds of one test
+LIMIT = 50.0  # seconds of one test, below pytest-timeout's
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,12 +31,23 @@ def limited(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[Non
     return run
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def one_loop(anyio_backend: str) -> None:
+    """Keeps one event loop for all tests: gRPC may tell a loop of a call's end after that loop was closed."""
+
+
 @pytest.fixture
 async def fake(anyio_backend: str) -> AsyncIterator[FakeAster]:
     server = FakeAster()
     await server.start()
     server.add_agent("a")
     yield server
+    await end_all()
     await server.stop()
 
 

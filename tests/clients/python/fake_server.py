@@ -52,6 +52,7 @@ class FakeAster(
         self.outputs: dict[str, list[str]] = {}  # parts of a tool's output, by call id
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)  # of the next calls, by RPC
         self.calls: list[tuple[str, Any]] = []  # every request, in order
+        self.cancelled: list[str] = []  # RPCs whose callers went away
         self.authorization: list[str] = []
         self.key = ""  # if set, what every call must bring
         self._by_request: dict[str, str] = {}
@@ -164,7 +165,12 @@ class FakeAster(
     async def Chat(self, request: Any, context: Any) -> Any:
         await self._enter("Chat", request, context)
         turn = self._turn(request)
-        await self.until(lambda: turn.state >= agent_pb2.TURN_STATE_COMPLETED)
+        try:
+            await self.until(lambda: turn.state >= agent_pb2.TURN_STATE_COMPLETED)
+        except asyncio.CancelledError:
+            self.cancelled.append("Chat")
+            await self.tell()
+            raise
         return agent_service_pb2.ChatResponse(turn=turn, text=turn.reply.content[0].text)
 
     async def Send(self, request: Any, context: Any) -> Any:

@@ -168,9 +168,12 @@ async def test_what_a_model_writes_cannot_steer_the_terminal(fake: FakeAster) ->
 
 async def test_tail_says_that_it_lost_the_server_and_goes_on(fake: FakeAster) -> None:
     process = await begin(fake, "events", "tail", "--until-complete")
-    await fake.until(lambda: fake.open_streams == 1)
-    await fake.stop()
+    assert process.stdout is not None
     assert process.stderr is not None
+    await fake.until(lambda: fake.open_streams == 1)
+    await fake.texts("a", "seen")
+    await process.stdout.readline()
+    await fake.stop()
     assert (await process.stderr.readline()).decode().startswith(f"connection to {fake.address} lost, trying again: ")
     await fake.start(int(fake.address.rpartition(":")[2]))
     await fake.until(lambda: len(fake.requests("Subscribe")) == 2 and fake.open_streams == 1)
@@ -226,15 +229,15 @@ async def test_without_a_server_it_says_how_to_start_one(fake: FakeAster) -> Non
 
 
 async def test_usage_errors_are_2() -> None:
-    for args in (
+    for line in (
         "nonsense",
-        "events tail --channel x",
         "chat --json",
+        "events tail --channel x",
         "approvals answer q",
         "approvals deny q --scope x",
+        "agents create y --permission Write=maybe",
     ):
-        assert CliRunner().invoke(app, args.split()).exit_code == 2
-    assert CliRunner().invoke(app, ["agents", "create", "y", "--permission", "Write=maybe"]).exit_code == 2
+        assert CliRunner().invoke(app, line.split()).exit_code == 2
 
 
 async def test_help_loads_no_grpc() -> None:
