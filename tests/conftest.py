@@ -3,6 +3,7 @@
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
+    # One loop for the session: grpc.aio reports into the loop that made a call, also after its test.
     return "asyncio"

@@ -193,9 +193,9 @@ def test_the_default_model() -> None:
         del keys[name]
     found.append(registry({**keys, "GROQ_API_KEY": "g"}).default_model())
     assert [(each.provider, each.model) for each in found] == [
-        ("anthropic", "claude-sonnet-4-5"),
-        ("openai", "gpt-4.1"),
-        ("deepseek", "deepseek-chat"),
+        ("anthropic", "claude-sonnet-5-5"),
+        ("openai", "gpt-6.1-sol"),
+        ("deepseek", "deepseek-flash"),
         ("scripted", "demo"),
     ]
 
