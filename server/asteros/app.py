@@ -194,9 +194,14 @@ class AsterOS:
 
     async def _exists(self, tenant: str, method: str, request: Message) -> None:
         """Raises NotFound when a bad request names an agent or a session that is not there."""
-        fields = request.DESCRIPTOR.fields_by_name if request.DESCRIPTOR else {}
-        if "agent_id" in fields and method != "CreateAgent" and (agent_id := getattr(request, "agent_id", "")):
+        named = request.agent if method == "UpdateAgent" else request  # type: ignore[attr-defined]
+        agent_id = getattr(named, "id" if method == "UpdateAgent" else "agent_id", "")
+        if agent_id and method != "CreateAgent":
             await self._registry.row(tenant, agent_id)
+        session_id = getattr(request, "session_id", "")
+        new = method == "CreateSession"
+        if session_id and not new and await self._registry.deps.store.session(tenant, session_id) is None:
+            raise errors.SessionNotFound(session_id)
 
     # -- serving ------------------------------------------------------------------------
 

@@ -281,6 +281,13 @@ def call(channel: grpc.aio.Channel, method: MethodDescriptor, request: Any, meta
     return make(iter([request]) if method.client_streaming else request, metadata=metadata)
 
 
+def stub(server: Server, request: Any) -> Any:
+    """The method that takes a request."""
+    name = type(request).__name__.removesuffix("Request")
+    groups = (server.agents, server.sessions, server.events, server.control, server.access)
+    return next(getattr(group, name) for group in groups if hasattr(group, name))
+
+
 def filled(kind: Any, agent_id: str = "a") -> Any:
     """A request with its REQUIRED fields set to something plausible."""
     request = message_factory.GetMessageClass(kind)()
@@ -306,3 +313,17 @@ def _fill(request: Any, field: Any, agent_id: str) -> None:
     else:
         texts = {"agent_id": agent_id, "template_id": "chat"}
         setattr(request, field.name, texts.get(field.name, "x") if field.type == field.TYPE_STRING else 1)
+
+
+# -- pages -------------------------------------------------------------------------
+
+
+async def pages(method: Any, request: Any, field: str) -> list[list[Any]]:
+    """Every page of a list, by its tokens."""
+    found = []
+    while True:
+        page = await method(request)
+        found.append(list(getattr(page, field)))
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token

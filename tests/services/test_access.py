@@ -230,7 +230,6 @@ async def test_turns_of_others(guarded: Server) -> None:
         assert refusal.metadata == {"scope": "sessions:read"}
 
 
-@pytest.mark.xfail(strict=True, reason="ListTurns refuses where the table promises a caller its own turns")
 async def test_list_of_own_turns(guarded: Server) -> None:
     ann = await key(guarded, "runs:write", name="ann")
     await guarded_call(guarded, "Send", agents.SendRequest(agent_id="a", message="x"), ann)

@@ -126,7 +126,6 @@ async def _revoke_in_store(server: Server, key_id: str) -> None:
     await server.store.put_key(row)
 
 
-@pytest.mark.xfail(strict=True, reason="Credentials._used puts a whole row back: a revocation in between is undone")
 async def test_noting_the_use_does_not_undo_a_revocation(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     made = await make(server)
     read = server.store.key

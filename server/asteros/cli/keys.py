@@ -46,7 +46,8 @@ async def _list(store: SqliteStore) -> None:
 
 def _line(row: KeyRow) -> str:
     key = row.key
-    state = "revoked" if key.HasField("revoke_time") else "live"
+    expired = key.HasField("expire_time") and clock.nanos(key.expire_time) <= clock.now()
+    state = "revoked" if key.HasField("revoke_time") else "expired" if expired else "live"
     used = key.last_use_time.ToJsonString() if key.HasField("last_use_time") else "never"
     return f"{key.id}  {state:7}  {key.name}  last used {used}  {' '.join(key.scopes)}"
 

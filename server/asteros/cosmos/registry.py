@@ -93,13 +93,21 @@ class Registry:
         key = self._keys.get((tenant, agent_id))
         if key is None or key not in self._awake:
             key = (await self.row(tenant, agent_id)).key
-        async with self.held(key) as agent:
+        try:
+            agent = self._awake.get(key) or await self._wake(key)
+        except errors.AgentNotFound:  # deleted in between
+            raise errors.AgentNotFound(agent_id) from None
+        async with self._kept(agent):
             yield agent
 
     @contextlib.asynccontextmanager
     async def held(self, key: int) -> AsyncIterator[Agent]:
         """The same by the agent's number."""
-        agent = self._awake.get(key) or await self._wake(key)
+        async with self._kept(self._awake.get(key) or await self._wake(key)) as agent:
+            yield agent
+
+    @contextlib.asynccontextmanager
+    async def _kept(self, agent: Agent) -> AsyncIterator[Agent]:
         agent.holds += 1
         try:
             yield agent
@@ -216,10 +224,7 @@ class Registry:
         """Stores new settings, made of the present ones; a turn in progress keeps the old ones.
 
         :raises AgentNotFound, EtagMismatch: and as ``check``."""
-        async with (
-            self.agent(tenant, agent_id) as agent,
-            self._locks(agent.ref.key),
-        ):  # two writers: one after the other
+        async with self.agent(tenant, agent_id) as agent, agent.changing:  # two writers: one after the other
             if etag and etag != agent.row.agent.etag:
                 raise errors.EtagMismatch(retry_after=0.0, etag=agent.row.agent.etag)
             stored = change(agent.row.agent)

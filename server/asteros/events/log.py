@@ -85,7 +85,7 @@ class EventLog:
         last = self._growing.get(ref.key)
         if last is not None and not rows and last.unit.scope == scope and last.unit.epoch == epoch:
             last.unit.events.extend(events)
-            self._events_in_line += len(events)
+            self._count(len(events))
             if len(last.unit.events) >= MAX_SEGMENT_EVENTS:
                 del self._growing[ref.key]
             return last.written
@@ -96,11 +96,14 @@ class EventLog:
         else:
             self._growing[ref.key] = entry
         self._line.append(entry)
-        self._events_in_line += len(events)
+        self._count(len(events))
         self._work.set()
+        return entry.written
+
+    def _count(self, more: int) -> None:
+        self._events_in_line += more
         if self._events_in_line > ROOM:
             self._room.clear()
-        return entry.written
 
     @property
     def has_room(self) -> bool:

@@ -86,9 +86,11 @@ class Subscription:
         "_place",
         "_read_sequence",
         "_read_to",
+        "_seam",
         "_seen",
         "_stop",
         "_store",
+        "_ticking",
         "_waiter",
         "agent_keys",
         "filter",
@@ -129,6 +131,8 @@ class Subscription:
         self._bytes = 0
         self._attached = False
         self._overflowed = False
+        self._seam = False  # attached, and what lies between is still being read
+        self._ticking = False  # the hub's clock has an entry for it
         self._complete = False  # the turn waited for has ended: nothing after it
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -214,7 +218,9 @@ class Subscription:
         room, space = MAX_FRAMES, MAX_BYTES
         while self._pending and room > 0 and space > 0:
             ref, segment, indexes = self._pending[0]
-            now, later = _fitting(segment, indexes, room, space)
+            now, later = _fitting(segment, indexes, room, space, alone=space == MAX_BYTES)
+            if not now:
+                break
             data = _bytes(segment, now)
             parts.append(data)
             room -= len(now)
@@ -227,6 +233,8 @@ class Subscription:
             else:
                 self._pending.popleft()
             self._place = frames.place(segment, now[-1])
+        if not self._count:
+            self._bytes = 0  # shares of a segment are rounded
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _heartbeat(self) -> bytes | None:
@@ -239,7 +247,9 @@ class Subscription:
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
-        self._hub.heartbeat_at(self, self._last_sent + self._options.heartbeat)
+        if not self._ticking:  # one entry, moved on when it comes up: a busy stream waits thousands of times
+            self._ticking = True
+            self._hub.heartbeat_at(self, self._last_sent + self._options.heartbeat)
         try:
             await self._waiter
         finally:
@@ -251,11 +261,13 @@ class Subscription:
 
     def tick(self, now: float) -> None:
         """The hub's clock: time for a heartbeat, or for another look later."""
+        self._ticking = False
         if self._waiter is None:
             return
         if now - self._last_sent >= self._options.heartbeat:
             self._wake()
         else:
+            self._ticking = True
             self._hub.heartbeat_at(self, self._last_sent + self._options.heartbeat)
 
     # -- writing limits -----------------------------------------------------------
@@ -282,7 +294,18 @@ class Subscription:
         if self._accept(await self._page()):
             return
         self._attach()
-        seam = self._hub.head
+        self._seam = True
+        try:
+            await self._read_seam(self._hub.head)
+        except BaseException:  # house: cancelled -- raised again; what lies between must be read by the next call
+            self._detach()
+            self._drop_live()
+            raise
+        finally:
+            self._seam = False
+
+    async def _read_seam(self, seam: int) -> None:
+        """Reads what came between the last page and the attaching."""
         more = True
         while more and self._attached and self._read_to < seam:
             page = await self._page()
@@ -323,7 +346,7 @@ class Subscription:
                 continue
             self._saw(segment)
             indexes = [index for index in self.filter.indexes(segment) if index >= first]
-            self._queue(None, segment, self._cut(segment, indexes))
+            self._queue(None, segment, self._cut(segment, indexes, first))
         return bool(page)
 
     def _saw(self, segment: Segment) -> None:
@@ -352,7 +375,7 @@ class Subscription:
             indexes = self._cut(segment, indexes)
         if indexes:
             self._queue(ref, segment, indexes)
-            if self._count > self._options.buffer_size or self._bytes > BUFFER_BYTES:
+            if self._full():
                 self._overflow()
         if indexes or self._complete:
             self._wake()
@@ -366,14 +389,16 @@ class Subscription:
             self._count += len(indexes)
             self._bytes += len(segment.body) * len(indexes) // segment.count
 
-    def _cut(self, segment: Segment, indexes: Sequence[int]) -> Sequence[int]:
-        """Leaves out what comes after the end of the turn that is waited for."""
+    def _cut(self, segment: Segment, indexes: Sequence[int], first: int = 0) -> Sequence[int]:
+        """Leaves out what comes after the end of the turn that is waited for: from index ``first`` on,
+        and within the filter's scope; only its channels and types may hide the end."""
         options = self._options
-        if not options.until_turn_complete or catalogue.COMPLETE.code not in segment.kinds:
+        if not options.until_turn_complete or (end := segment.kinds.find(catalogue.COMPLETE.code, first)) < 0:
             return indexes
         if options.until_turn_id and segment.scope.turn_id != options.until_turn_id:
             return indexes
-        end = segment.kinds.index(catalogue.COMPLETE.code)
+        if not options.until_turn_id and not self.filter.wants_scope(segment):
+            return indexes
         self._complete = True
         self._detach()
         return [index for index in indexes if index <= end]
@@ -383,6 +408,9 @@ class Subscription:
     def _overflow(self) -> None:
         """The buffer is full: leave events out and say so, or end."""
         self._overflowed = True
+        if self._seam:  # catching up never overflows: what is dropped here is read again
+            self._drop_live()
+            return
         if self._options.overflow == DISCONNECT:
             self._too_slow()
             return
@@ -430,15 +458,17 @@ class Subscription:
         self.end(errors.SubscriberTooSlow(retry_after=0.1, cursor=self.cursor, buffer_size=self._options.buffer_size))
 
 
-def _fitting(segment: Segment, indexes: Sequence[int], room: int, space: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Splits indexes into what one message still holds, at least one, and the rest."""
+def _fitting(
+    segment: Segment, indexes: Sequence[int], room: int, space: int, *, alone: bool
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Splits indexes into what one message still holds, at least one if it is ``alone`` in it, and the rest."""
     now = indexes[:room]
     if len(segment.body) <= space:
         return now, indexes[room:]
     total = 0
     for count, index in enumerate(now):
         total += segment.ends[index] - (segment.ends[index - 1] if index else 0)
-        if total > space and count:
+        if total > space and (count or not alone):
             return indexes[:count], indexes[count:]
     return now, indexes[len(now) :]
 

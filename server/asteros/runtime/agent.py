@@ -3,6 +3,7 @@
 What is in memory is a cache of what is stored. An agent is built from its row, under
 an epoch that fences whoever held it before, and may be dropped whenever it is idle."""
 
+import asyncio
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ class Agent:
         )
         self.last_used = clock.monotonic()
         self.holds = 0  # callers that use it now; it is not evicted under them
+        self.changing = asyncio.Lock()  # held while its settings are read, changed and stored
         self._config: agent_pb2.AgentConfig | None = None
 
     # -- what it is -----------------------------------------------------------------
@@ -132,6 +134,13 @@ class Agent:
             stamp=Stamp(self.ref.id, Scope(turn.session_id, turn.id), trace_id=trace_id),
         )
         return TurnRun(context, resumed=resumed)
+
+    def bound_to(self, turn_id: str) -> tuple[str, str]:
+        """Policy version and workspace that approvals of a turn are bound to: those it was begun with."""
+        run = self.mailbox.current
+        if run is not None and run.turn.id == turn_id:
+            return run.context.permissions.version, run.context.workspace_name
+        return Permissions(self.config, {}).version, self.workspace_name
 
     # -- decisions ------------------------------------------------------------------------------
 

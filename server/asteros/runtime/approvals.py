@@ -50,7 +50,8 @@ class Approvals:
         self._journal = journal
         self._on_resolved = on_resolved
         self._waiting: dict[str, asyncio.Future[Pending]] = {}
-        self._deciding = asyncio.Lock()
+        # Held while a request is looked at and resolved; by the end of a turn too, which withdraws its own.
+        self.deciding = asyncio.Lock()
 
     # -- raising ----------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class Approvals:
 
         :raises RequestAlreadyResolved: decided otherwise, expired or withdrawn.
         :raises ApprovalStale: ``digest`` is not that of the request."""
-        async with self._deciding:
+        async with self.deciding:
             row = await self.get(pending_id)
             pending = row.pending
             if not pending.HasField("resolution") and clock.nanos(pending.expire_time) <= clock.now():
@@ -128,7 +129,7 @@ class Approvals:
 
     async def expire(self, pending_id: str) -> None:
         """Counts a request as denied when its time has passed; otherwise does nothing."""
-        async with self._deciding:
+        async with self.deciding:
             row = await self.get(pending_id)
             if not row.pending.HasField("resolution") and clock.nanos(row.pending.expire_time) <= clock.now():
                 await self._settle(row, Resolved(outcome=EXPIRED))

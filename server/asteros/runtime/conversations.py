@@ -77,12 +77,20 @@ class Conversations:
         message = common_pb2.Message(role=common_pb2.ROLE_SYSTEM, id=ids.new("msg_"))
         message.content.add(text=text)
         rows = [*conversation.say(message, self._lifecycle), self._lifecycle.row()]
-        message_id = await self._once(rows, request, message.id)
-        if message_id != message.id:
-            conversation.history.remove(message)
-            conversation.session.message_count -= 1
-            self._lifecycle.status.message_count -= 1
-        return message_id
+        try:
+            stored = await self._once(rows, request, message.id)
+        except Exception:  # refused; a cancelled call has stored it
+            self._unsay(conversation, message)
+            raise
+        if stored != message.id:  # said before
+            self._unsay(conversation, message)
+        return stored
+
+    def _unsay(self, conversation: Conversation, message: common_pb2.Message) -> None:
+        """Memory is as the store again."""
+        conversation.history.remove(message)
+        conversation.session.message_count -= 1
+        self._lifecycle.status.message_count -= 1
 
     async def _once(self, rows: list[Row], request: AddRequest | None, made: str) -> str:
         """Writes rows, unless an equal request has: then what that one made."""

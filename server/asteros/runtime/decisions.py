@@ -6,11 +6,11 @@ comes from the caller's credentials, never from the request (guarantee A7)."""
 from collections.abc import Sequence
 
 from aster.v1 import agent_pb2, common_pb2, control_service_pb2, event_pb2
-from asteros import errors
+from asteros import clock, errors, ids
 from asteros.runtime.agent import Agent
 from asteros.runtime.approvals import ALLOWED, ANSWERED, DENIED, Resolved
 from asteros.runtime.journal import snapshot
-from asteros.runtime.permissions import ALLOW, DENY, Permissions, input_digest
+from asteros.runtime.permissions import ALLOW, DENY, input_digest
 from asteros.stores.base import AddRule, PutAgent, Row
 from asteros.tools.registry import BadToolInput
 
@@ -36,9 +36,11 @@ async def approve(agent: Agent, request: control_service_pb2.ApproveToolCallRequ
     if request.HasField("edited_input_json"):
         resolution.edited_input_json = request.edited_input_json
         resolution.input_digest = _edited_digest(agent, pending, request.edited_input_json)
-    rules = _rules(agent, pending, request.scope, outcome)
-    resolved = await agent.approvals.resolve(pending.id, resolution, digest=request.input_digest, rules=rules)
-    _remember(agent, rules)
+    async with agent.changing:  # a rule for ever is a change of the agent like UpdateAgent
+        rules = _rules(agent, pending, request.scope, outcome)
+        resolved = await agent.approvals.resolve(pending.id, resolution, digest=request.input_digest, rules=rules)
+        if resolved.resolution.resolve_time == resolution.resolve_time:  # and not an equal decision before it
+            _remember(agent, rules)
     return resolved
 
 
@@ -90,9 +92,9 @@ def _edited_digest(agent: Agent, pending: Pending, edited: str) -> str:
         args = agent.deps.tools.parse_input(tool, edited)
     except BadToolInput as error:
         raise errors.bad_field("edited_input_json", str(error)) from None
-    version = Permissions(agent.config, {}).version
     canonical = agent.deps.tools.canonical(args)
-    return input_digest(tool.info.name, canonical, agent.ref.id, version, agent.workspace_name)
+    version, workspace = agent.bound_to(pending.turn_id)
+    return input_digest(tool.info.name, canonical, agent.ref.id, version, workspace)
 
 
 def _chosen(asked: event_pb2.UserInputRequest, indexes: Sequence[int]) -> list[str]:
@@ -128,6 +130,8 @@ def _with_rule(agent: Agent, call: common_pb2.ToolCall, policy: common_pb2.Permi
         # The characters of a path are no pattern.
         argument = value.translate({ord("*"): "?", ord("["): "?"}) if isinstance(value, str) else ""
     changed.config.permission_rules.add(tool=call.name, argument=argument, policy=policy)
+    changed.etag = ids.ulid()
+    changed.update_time.CopyFrom(clock.timestamp(clock.now()))
     return changed
 
 

@@ -169,23 +169,32 @@ async def run_tool(call: Call, context: CallContext) -> errors.AsterError | None
     call.began = clock.monotonic()
     error: errors.AsterError | None = None
     try:
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(limit) as scope:
             output = await tool.run(call.args, context)
         is_error = output.get("ok") is False
         call.end(common_pb2.TOOL_CALL_STATE_COMPLETED, canonical(output), is_error=is_error)
-    except TimeoutError:
-        error = errors.ToolTimeout(tool=tool.info.name, timeout=f"{limit}s")
-        _failed(call, f"the tool was stopped after {limit:g} seconds")
     except errors.AsterError as refused:
         error = refused
         _failed(call, refused.text)
-    except Exception:
-        _log.exception("tool %s failed", tool.info.name)
-        error = errors.ToolFailed(tool=tool.info.name)
-        _failed(call, "the tool failed")
+    except asyncio.CancelledError:  # house: cancelled -- only one that nobody asked for is a failure of the tool
+        if (task := asyncio.current_task()) is None or task.cancelling():
+            raise
+        error = _broken(call, tool)
+    except Exception:  # also a TimeoutError of the tool's own
+        if limit is not None and scope.expired():
+            error = errors.ToolTimeout(tool=tool.info.name, timeout=f"{limit}s")
+            _failed(call, f"the tool was stopped after {limit:g} seconds")
+        else:
+            error = _broken(call, tool)
     finally:
         call.took = clock.monotonic() - call.began
     return error
+
+
+def _broken(call: Call, tool: Tool) -> errors.AsterError:
+    _log.exception("tool %s failed", tool.info.name)
+    _failed(call, "the tool failed")
+    return errors.ToolFailed(tool=tool.info.name)
 
 
 def _failed(call: Call, text: str) -> None:

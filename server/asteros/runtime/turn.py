@@ -259,8 +259,19 @@ class TurnRun:
         reply: common_pb2.Message | None = None,
     ) -> None:
         """Stores the end of the turn: open requests withdrawn, open calls sealed, one complete."""
-        context, turn = self.context, self.turn
         self._ending = True
+        async with self.context.approvals.deciding:  # a decision is stored before this, or comes too late
+            await self._write_end(state, stop_reason, payloads, rows, reply)
+
+    async def _write_end(
+        self,
+        state: agent_pb2.TurnState,
+        stop_reason: agent_pb2.StopReason,
+        payloads: Sequence[ProtoMessage],
+        rows: Sequence[Row],
+        reply: common_pb2.Message | None,
+    ) -> None:
+        context, turn = self.context, self.turn
         events, more = await self._seal()
         last = reply or next((m for m in reversed(context.history) if m.role == common_pb2.ROLE_ASSISTANT), None)
         if last is not None and last.turn_id == turn.id:

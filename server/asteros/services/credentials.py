@@ -109,7 +109,7 @@ class Credentials:
         minute = clock.now() // (60 * clock.NANOS) * 60
         if row.key.last_use_time.seconds != minute:
             row.key.last_use_time.seconds = minute
-            await self._store.put_key(row)
+            await self._store.note_key_use(row.key.id, minute)
 
     def forget(self, key_id: str) -> None:
         """A key was changed here: look it up anew."""

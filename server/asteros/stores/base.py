@@ -375,8 +375,11 @@ class Store(Protocol):
 
     async def turn(self, agent_key: int, turn_id: str) -> TurnRow | None: ...
 
-    async def turns(self, agent_key: int, session_id: str, before: str, limit: int) -> list[agent_pb2.Turn]:
-        """Turns, newest first, older than the given turn id ("" = from the newest)."""
+    async def turns(
+        self, agent_key: int, session_id: str, before: str, limit: int, principal: str = ""
+    ) -> list[agent_pb2.Turn]:
+        """Turns, newest first, older than the given turn id ("" = from the newest); with a
+        principal, only those it started."""
         ...
 
     async def unfinished_turns(self, agent_key: int) -> list[TurnRow]:
@@ -439,6 +442,10 @@ class Store(Protocol):
         """Stores a key.
 
         :raises RequestIdKnown:"""
+        ...
+
+    async def note_key_use(self, key_id: str, minute: int) -> None:
+        """Notes when a key was last used (seconds since 1970) and touches nothing else of it."""
         ...
 
     async def key(self, key_id: str) -> KeyRow | None: ...

@@ -320,8 +320,10 @@ class SqliteStore:
         row = await self._row("turn", agent_key, turn_id)
         return _turn(row) if row else None
 
-    async def turns(self, agent_key: int, session_id: str, before: str, limit: int) -> list[agent_pb2.Turn]:
-        rows = await self._rows("turns", agent_key, session_id, before, limit)
+    async def turns(
+        self, agent_key: int, session_id: str, before: str, limit: int, principal: str = ""
+    ) -> list[agent_pb2.Turn]:
+        rows = await self._rows("turns", agent_key, session_id, before, limit, principal)
         return [agent_pb2.Turn.FromString(row[0]) for row in rows]
 
     async def unfinished_turns(self, agent_key: int) -> list[base.TurnRow]:
@@ -394,6 +396,16 @@ class SqliteStore:
             connection.execute(SQL["put_key"], values)
 
         await self._writer.run(put)
+
+    async def note_key_use(self, key_id: str, minute: int) -> None:
+        def note(connection: sqlite3.Connection) -> None:
+            row = connection.execute(SQL["key"], (key_id,)).fetchone()
+            if row is not None:
+                key = access_service_pb2.ApiKey.FromString(row[1])
+                key.last_use_time.seconds = minute
+                connection.execute(SQL["put_key"], (key_id, row[0], row[2], key.SerializeToString()))
+
+        await self._writer.run(note)
 
     async def key(self, key_id: str) -> base.KeyRow | None:
         row = await self._row("key", key_id)

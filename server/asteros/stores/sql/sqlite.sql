@@ -150,7 +150,8 @@ INSERT INTO turns (agent_key, id, session_id, state, turn, input, principal, bud
 SELECT agent_key, turn, input, principal, budget FROM turns WHERE agent_key = ? AND id = ?;
 
 -- turns --
-SELECT turn FROM turns WHERE agent_key = ?1 AND (?2 = '' OR session_id = ?2) AND (?3 = '' OR id < ?3) ORDER BY id DESC LIMIT ?4;
+SELECT turn FROM turns WHERE agent_key = ?1 AND (?2 = '' OR session_id = ?2) AND (?3 = '' OR id < ?3)
+  AND (?5 = '' OR principal = ?5) ORDER BY id DESC LIMIT ?4;
 
 -- unfinished_turns --
 SELECT agent_key, turn, input, principal, budget FROM turns WHERE agent_key = ? AND state IN (1, 2, 3) ORDER BY id;
