@@ -5,7 +5,14 @@ from typing import Any
 from robustness.harness import Stubs
 from robustness.recorder import Pool, Seen
 
-from aster.v1 import agent_pb2, agent_service_pb2, common_pb2, event_service_pb2, session_service_pb2
+from aster.v1 import (
+    agent_pb2,
+    agent_service_pb2,
+    common_pb2,
+    control_service_pb2,
+    event_service_pb2,
+    session_service_pb2,
+)
 
 
 async def log_of(stubs: Stubs, pool: Pool, agent_id: str) -> list[Seen]:
@@ -24,6 +31,12 @@ async def turns_of(stubs: Stubs, agent_id: str) -> list[agent_pb2.Turn]:
     """Every turn of an agent, newest first."""
     request = agent_service_pb2.ListTurnsRequest(agent_id=agent_id, page_size=1000)
     return list(await _all(stubs.agents.ListTurns, request, "turns"))
+
+
+async def pending_of(stubs: Stubs, agent_id: str) -> list[str]:
+    """Ids of the open requests of an agent."""
+    request = control_service_pb2.ListPendingApprovalsRequest(agent_id=agent_id)
+    return [pending.id for pending in await _all(stubs.control.ListPendingApprovals, request, "pending")]
 
 
 async def messages_of(stubs: Stubs, agent_id: str) -> list[common_pb2.Message]:

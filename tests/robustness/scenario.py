@@ -62,11 +62,11 @@ async def run(folder: Path, seed: int, kills: int) -> tuple[list[str], Figures]:
         await stack.enter_async_context(server)
         stubs = await stack.enter_async_context(Stubs(server.address))
         pool = Pool()
-        listeners = [
-            await _listener(stack, server, pool, record) for record in _records(random.Random(f"{seed} listeners"))
-        ]
+        listeners = await _listeners(stack, server, pool, _records(random.Random(f"{seed} listeners")))
         traffic = Traffic(stubs, seed)
         traffic.watch(listeners[0])
+        for agent_id in TALKERS:  # a listener cannot ask for an agent that is not there
+            await traffic.create(agent_id)
         async with _running(listener.run() for listener in listeners), _running([traffic.approve_all()]):
             await _play(server, traffic, random.Random(f"{seed} kills"), kills)
             history = await _history(server, stubs, traffic, listeners, pool)
@@ -75,12 +75,16 @@ async def run(folder: Path, seed: int, kills: int) -> tuple[list[str], Figures]:
     return wrong, _figures(history, server, traffic, kills, len(wrong))
 
 
-async def _listener(stack: contextlib.AsyncExitStack, server: ServerProcess, pool: Pool, record: Record) -> Listener:
-    """A listener; every few of them share a connection, as the agents of one client do."""
-    number = int(record.name.rpartition("-")[2])
-    if number % PER_CHANNEL == 0:
-        stack.shared = await stack.enter_async_context(Stubs(server.address))  # type: ignore[attr-defined]
-    return Listener(stack.shared, pool, record, buffer=1024 if record.policy == DROP_OLDEST else 16_384)  # type: ignore[attr-defined]
+async def _listeners(
+    stack: contextlib.AsyncExitStack, server: ServerProcess, pool: Pool, records: list[Record]
+) -> list[Listener]:
+    """Every few of them share a connection, as the subscriptions of one client do."""
+    listeners = []
+    for number, record in enumerate(records):
+        if number % PER_CHANNEL == 0:
+            stubs = await stack.enter_async_context(Stubs(server.address))
+        listeners.append(Listener(stubs, pool, record, buffer=1024 if record.policy == DROP_OLDEST else 16_384))
+    return listeners
 
 
 def _records(rng: random.Random) -> list[Record]:
@@ -109,8 +113,6 @@ async def _running(work: Iterable[object]) -> AsyncIterator[None]:
 
 async def _play(server: ServerProcess, traffic: Traffic, rng: random.Random, kills: int) -> None:
     """The traffic, the kills in it, and then what must still come to its end."""
-    for agent_id in TALKERS:  # a listener cannot ask for an agent that is not there
-        await traffic.create(agent_id)
     players = [asyncio.create_task(traffic.talk(agent_id)) for agent_id in TALKERS]
     players += [asyncio.create_task(traffic.append(name)) for name in APPENDERS]
     players += [asyncio.create_task(traffic.hold(agent_id)) for agent_id in HOLDERS]

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import grpc
-from robustness import agents
+from robustness import agents, collect
 from robustness.harness import Stubs
 from robustness.recorder import Listener
 from robustness.validators import Held, Sent
@@ -127,9 +127,7 @@ class Traffic:
 
     async def release(self, held: Held) -> None:
         """Finds the open approval in the list, allows it twice and waits for the end of its turn."""
-        request = control_service_pb2.ListPendingApprovalsRequest(agent_id=held.agent_id)
-        answer = await self.acknowledged(lambda: self._stubs.control.ListPendingApprovals(request, wait_for_ready=True))
-        held.listed = [pending.id for pending in answer.pending]
+        held.listed = await self.acknowledged(lambda: collect.pending_of(self._stubs, held.agent_id))
         await self.approve(held.agent_id, held.pending_id)
         await self.approve(held.agent_id, held.pending_id)
         await self.ended(held.turn_id)
