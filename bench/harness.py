@@ -31,7 +31,10 @@ class Process:
 
     def __init__(self, command: list[str], log: Path) -> None:
         with log.open("wb") as out:
-            self.popen = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+            # A session of its own: a signal to the terminal's group is for the bench, which then stops the server.
+            self.popen = subprocess.Popen(
+                command, cwd=ROOT, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+            )
         self.log = log
 
     def cpu_s(self) -> float:

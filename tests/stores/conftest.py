@@ -2,5 +2,5 @@
 
 import pytest
 
-for _part in ("helpers", "conformance", "conform_agents", "conform_trim", "conform_work"):
+for _part in ("conformance", "conform_agents", "conform_trim", "conform_work"):
     pytest.register_assert_rewrite(f"stores.{_part}")

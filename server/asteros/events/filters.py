@@ -137,7 +137,8 @@ class Filter:
         shown = [index for index, code in enumerate(segment.kinds) if bits >> code & 1]
         if self.names:
             shown = sorted({*shown, *self._custom(segment)})
-        return shown
+        # A range is cut in no time, and says that the segment's bytes can go out as they are.
+        return range(segment.count) if len(shown) == segment.count else shown
 
     def _custom(self, segment: Segment) -> Iterable[int]:
         """Events of other vocabularies that are wanted by their own name."""

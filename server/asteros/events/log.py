@@ -83,7 +83,7 @@ class EventLog:
         if self._closing:
             raise errors.Draining()
         last = self._growing.get(ref.key)
-        if last is not None and not rows and last.unit.scope == scope and last.unit.epoch == epoch:
+        if last is not None and not rows and last.unit.epoch == epoch and _same(last.unit.scope, scope):
             last.unit.events.extend(events)
             self._count(len(events))
             if len(last.unit.events) >= MAX_SEGMENT_EVENTS:
@@ -164,6 +164,10 @@ class EventLog:
         self.events_written += count
         if self._events_in_line <= ROOM:
             self._room.set()
+
+
+def _same(one: Scope, other: Scope) -> bool:
+    return one is other or one == other  # nearly always the same object: a turn has one
 
 
 def _fail(written: Written, error: Exception) -> None:

@@ -124,7 +124,7 @@ class Subscription:
         self._read_to = start.position  # read from the store up to here
         self._read_sequence = start.sequence
         self._seen = start  # given out, waiting, or hidden by the filter
-        self._front: deque[bytes] = deque()
+        self._front: list[bytes] = []
         self._pending: deque[tuple[AgentRef | None, Segment, Sequence[int]]] = deque()
         self._gaps: dict[tuple[str, int], _Gap] = {}
         self._count = 0
@@ -172,8 +172,8 @@ class Subscription:
         :raises SubscriberTooSlow, Draining, CursorOutOfRange: it ends with this.
         Cancelling loses nothing."""
         while True:
-            if self._front:
-                return self._sent(self._front.popleft())
+            if self._front:  # alone: what follows is shared by all readers as it stands
+                return self._sent(self._front.pop(0))
             if self._pending or self._gaps:
                 return self._sent(self._take())
             if not self._attached and not self._ended:
@@ -215,9 +215,11 @@ class Subscription:
         """Joins what waits, up to one message."""
         parts = [frames.gap(gap.first, gap.last, gap.count, gap.channel, gap.agent_id) for gap in self._gaps.values()]
         self._gaps.clear()
-        room, space = MAX_FRAMES, MAX_BYTES
+        room, space = MAX_FRAMES - len(parts), MAX_BYTES
         while self._pending and room > 0 and space > 0:
             ref, segment, indexes = self._pending[0]
+            if parts and (len(indexes) > room or len(segment.body) > space):
+                break  # whole segments where possible: their bytes are shared and never copied
             now, later = _fitting(segment, indexes, room, space, alone=space == MAX_BYTES)
             if not now:
                 break
@@ -420,7 +422,7 @@ class Subscription:
             ref, segment, indexes = self._pending.pop() if newest else self._pending.popleft()
             stay = indexes
             if ref is not None:
-                stay = [index for index in indexes if catalogue.KEPT_BITS >> segment.kinds[index] & 1]
+                stay = _kept(segment, indexes)
                 self._left_out(ref.id, segment, indexes)
             self._count -= len(indexes) - len(stay)
             self._bytes -= len(segment.body) * (len(indexes) - len(stay)) // segment.count
@@ -436,18 +438,20 @@ class Subscription:
         return self._count > self._options.buffer_size or self._bytes > BUFFER_BYTES
 
     def _left_out(self, agent_id: str, segment: Segment, indexes: Sequence[int]) -> None:
-        for index in indexes:
-            code = segment.kinds[index]
+        """Counts by kind and not by event: who is behind must not be made slower by it."""
+        kinds = bytes([segment.kinds[index] for index in indexes])
+        for code in set(kinds):
             if catalogue.KEPT_BITS >> code & 1:
                 continue
-            channel = catalogue.BY_CODE[code].channel
-            sequence = segment.first_sequence + index
+            channel, count = catalogue.BY_CODE[code].channel, kinds.count(code)
+            first = segment.first_sequence + indexes[kinds.index(code)]
+            last = segment.first_sequence + indexes[kinds.rindex(code)]
+            self._hub.dropped += count
             gap = self._gaps.get((agent_id, channel))
-            self._hub.dropped += 1
             if gap is None:
-                self._gaps[agent_id, channel] = _Gap(agent_id, channel, sequence, sequence)
+                self._gaps[agent_id, channel] = _Gap(agent_id, channel, first, last, count)
             else:
-                gap.first, gap.last, gap.count = min(gap.first, sequence), max(gap.last, sequence), gap.count + 1
+                gap.first, gap.last, gap.count = min(gap.first, first), max(gap.last, last), gap.count + count
 
     def _too_slow(self) -> None:
         """Ends at once: what waits can be read again from the cursor."""
@@ -456,6 +460,13 @@ class Subscription:
         self._front.clear()
         self._count = self._bytes = 0
         self.end(errors.SubscriberTooSlow(retry_after=0.1, cursor=self.cursor, buffer_size=self._options.buffer_size))
+
+
+def _kept(segment: Segment, indexes: Sequence[int]) -> Sequence[int]:
+    """Those of the events that are never left out; mostly none, which the few kinds of a segment tell."""
+    if not any(catalogue.KEPT_BITS >> code & 1 for code in set(segment.kinds)):
+        return ()
+    return [index for index in indexes if catalogue.KEPT_BITS >> segment.kinds[index] & 1]
 
 
 def _fitting(

@@ -36,7 +36,7 @@ class Agent:
         self.deps = deps
         self.lifecycle = Lifecycle(row.status)
         self.journal = Journal(deps.log, row.ref, row.epoch, row.latest_sequence)
-        self.approvals = Approvals(deps.store, self.journal, self._resolved)
+        self.approvals = Approvals(deps.store, self.journal, self._resolved, self._unresolved)
         self.conversations = Conversations(deps.store, self.journal, self.lifecycle, row.default_session_id)
         self.mailbox = Mailbox(
             deps.store, self.journal, self.lifecycle, self.conversations, self._make_run, lambda: changed(self)
@@ -97,19 +97,25 @@ class Agent:
 
     async def close(self) -> None:
         """Interrupts the turn in progress, drops queued ones, and closes for good. Idempotent."""
-        if not self.lifecycle.closed:
-            await self.mailbox.interrupt_all("the agent was closed")
         if self.lifecycle.closed:
             return
-        # From memory by way of STOPPED, as the seeds draw it.
-        started = self.lifecycle.status.state == lifecycle.STARTED
-        stopped = self.lifecycle.change(lifecycle.STOPPED) if started else []
-        await self._announce([*stopped, *self.lifecycle.change(lifecycle.CLOSED, lifecycle.IDLE)])
+        async with self.mailbox.shut("the agent was closed"):
+            if self.lifecycle.closed:
+                return
+            # From memory by way of STOPPED, as the seeds draw it.
+            started = self.lifecycle.status.state == lifecycle.STARTED
+            stopped = self.lifecycle.change(lifecycle.STOPPED) if started else []
+            await self._announce([*stopped, *self.lifecycle.change(lifecycle.CLOSED, lifecycle.IDLE)])
 
-    async def _announce(self, payloads: Sequence[ProtoMessage]) -> None:
-        if payloads:
-            stamp = Stamp(self.ref.id)
-            await self.journal.write([stamp.event(payload) for payload in payloads], [self.lifecycle.row()])
+    async def _announce(self, changed: Sequence[event_pb2.StateChanged]) -> None:
+        if not changed:
+            return
+        stamp = Stamp(self.ref.id)
+        try:
+            await self.journal.write([stamp.event(payload) for payload in changed], [self.lifecycle.row()])
+        except Exception:
+            self.lifecycle.undo(changed)
+            raise
 
     # -- turns ------------------------------------------------------------------------
 
@@ -134,6 +140,14 @@ class Agent:
             stamp=Stamp(self.ref.id, Scope(turn.session_id, turn.id), trace_id=trace_id),
         )
         return TurnRun(context, resumed=resumed)
+
+    def _unresolved(self, pending: control_service_pb2.PendingRequest) -> None:
+        """The resolution could not be stored: the turn waits again."""
+        run = self.mailbox.current
+        if run is not None and run.turn.id == pending.turn_id and pending.id not in run.turn.pending_ids:
+            run.turn.pending_ids.append(pending.id)
+            run.turn.state = agent_pb2.TURN_STATE_WAITING
+            self.lifecycle.change(activity=lifecycle.WAITING)
 
     def bound_to(self, turn_id: str) -> tuple[str, str]:
         """Policy version and workspace that approvals of a turn are bound to: those it was begun with."""

@@ -45,10 +45,13 @@ OnResolved = Callable[[Pending], tuple[list[event_pb2.Event], list[Row]]]
 class Approvals:
     """The requests of one agent. Decisions on one request are taken one after another."""
 
-    def __init__(self, store: Store, journal: Journal, on_resolved: OnResolved) -> None:
+    def __init__(
+        self, store: Store, journal: Journal, on_resolved: OnResolved, on_failed: Callable[[Pending], None]
+    ) -> None:
         self._store = store
         self._journal = journal
         self._on_resolved = on_resolved
+        self._on_failed = on_failed  # takes back what on_resolved changed
         self._waiting: dict[str, asyncio.Future[Pending]] = {}
         # Held while a request is looked at and resolved; by the end of a turn too, which withdraws its own.
         self.deciding = asyncio.Lock()
@@ -139,7 +142,11 @@ class Approvals:
         event, put = self.resolved(row, resolution)
         more_events, more_rows = self._on_resolved(pending)
         scope = Scope(pending.session_id, pending.turn_id, "", pending.workflow_run_id)
-        await self._journal.write([event, *more_events], [put, *rules, *more_rows], scope)
+        try:
+            await self._journal.write([event, *more_events], [put, *rules, *more_rows], scope)
+        except Exception:
+            self._on_failed(pending)
+            raise
         self._wake(pending)
         return pending
 

@@ -39,6 +39,7 @@ class TurnContext:
     conversation: Conversation
     stamp: Stamp
     partial_text: list[str] = field(default_factory=list)  # of the model step in progress
+    answering: bool = False  # the model has begun to answer: from here on a failure is final
 
     @property
     def session(self) -> session_service_pb2.Session:

@@ -27,6 +27,15 @@ class Conversation:
         lifecycle.status.message_count += 1
         return [AddMessage(self.session.id, snapshot(message)), PutSession(snapshot(self.session))]
 
+    def unsay(self, message: common_pb2.Message, lifecycle: Lifecycle) -> None:
+        """Takes a message back that was not stored: memory is as the store again."""
+        for place in reversed(range(len(self.history))):
+            if self.history[place].id == message.id:
+                del self.history[place]
+                self.session.message_count -= 1
+                lifecycle.status.message_count -= 1
+                return
+
 
 class Conversations:
     """Sessions by id, each loaded once."""
@@ -80,17 +89,11 @@ class Conversations:
         try:
             stored = await self._once(rows, request, message.id)
         except Exception:  # refused; a cancelled call has stored it
-            self._unsay(conversation, message)
+            conversation.unsay(message, self._lifecycle)
             raise
         if stored != message.id:  # said before
-            self._unsay(conversation, message)
+            conversation.unsay(message, self._lifecycle)
         return stored
-
-    def _unsay(self, conversation: Conversation, message: common_pb2.Message) -> None:
-        """Memory is as the store again."""
-        conversation.history.remove(message)
-        conversation.session.message_count -= 1
-        self._lifecycle.status.message_count -= 1
 
     async def _once(self, rows: list[Row], request: AddRequest | None, made: str) -> str:
         """Writes rows, unless an equal request has: then what that one made."""

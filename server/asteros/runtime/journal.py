@@ -12,11 +12,10 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from aster.v1 import event_pb2
-from asteros import errors
 from asteros.events.cursor import Place
 from asteros.events.frames import place
 from asteros.events.log import EventLog, Written
-from asteros.stores.base import NO_SCOPE, AgentRef, RequestIdKnown, Row, Scope, Segment
+from asteros.stores.base import NO_SCOPE, AgentRef, Row, Scope, Segment
 
 M = TypeVar("M", bound=Message)
 
@@ -37,18 +36,35 @@ class Journal:
         self.place = Place(ref.key, log.hub.head, latest_sequence)  # after the newest stored event
         self._log = log
         self._failure: Exception | None = None
+        self._newest: Written | None = None  # the last write in line, and the last whose failure counts
+        self._watched: Written | None = None
+
+    def put(self, events: Sequence[event_pb2.Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE) -> Written:
+        """Puts a change in line; see ``EventLog.append``. Whoever waits for it learns of a failure."""
+        written = self._log.append(self.ref, self.epoch, events, rows, scope)
+        if written is not self._newest:  # events of one segment share its future
+            self._newest = written
+            written.add_done_callback(self._wrote)
+        return written
 
     def post(self, events: Sequence[event_pb2.Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE) -> Written:
-        """Puts a change in line; see ``EventLog.append``. A failure also shows at the next ``flow``."""
-        written = self._log.append(self.ref, self.epoch, events, rows, scope)
-        written.add_done_callback(self._wrote)
+        """The same for the turn in progress, which need not wait: a failure shows at its next ``flow``."""
+        written = self.put(events, rows, scope)
+        if written is not self._watched:
+            self._watched = written
+            written.add_done_callback(self._failed)
         return written
 
     async def write(
         self, events: Sequence[event_pb2.Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE
     ) -> Segment | None:
-        """The same, and waits until it is durable. Cancelled: it is written all the same."""
-        return await asyncio.shield(self.post(events, rows, scope))
+        """Puts a change in line and waits until it is durable. Cancelled: it is written all the same."""
+        return await asyncio.shield(self.put(events, rows, scope))
+
+    @property
+    def flows(self) -> bool:
+        """Nothing failed and the disk keeps up: ``flow`` would return at once."""
+        return self._failure is None and self._log.has_room
 
     async def flow(self) -> None:
         """Between two chunks of a model: waits while the disk is behind.
@@ -60,14 +76,12 @@ class Journal:
             await self._log.wait_for_room()
 
     def _wrote(self, written: Written) -> None:
-        if written.cancelled():
-            return
-        if error := written.exception():
-            # A refused request or session is its caller's business, not the turn's.
-            if isinstance(error, Exception) and not isinstance(error, (RequestIdKnown, errors.AlreadyExists)):
-                self._failure = error
-        elif (segment := written.result()) is not None:
+        if not written.cancelled() and not written.exception() and (segment := written.result()) is not None:
             self.place = place(segment, segment.count - 1)
+
+    def _failed(self, written: Written) -> None:
+        if not written.cancelled() and isinstance(error := written.exception(), Exception):
+            self._failure = error
 
     def forgive(self) -> None:
         """Forgets a failed write: the turn it belonged to ends as failed."""

@@ -3,6 +3,8 @@
 CREATED -> STARTED -> RUNNING -> STARTED -> STOPPED -> STARTED; any -> CLOSED (seed 004).
 Activity says what it does now: IDLE, WORKING, WAITING, ERROR (seeds 000, 003)."""
 
+from collections.abc import Sequence
+
 from aster.v1 import agent_pb2, event_pb2
 from asteros import clock, errors
 from asteros.runtime.journal import snapshot
@@ -63,6 +65,12 @@ class Lifecycle:
             self._started_at = clock.monotonic()
         status.state, status.activity = target, doing
         return [changed]
+
+    def undo(self, changed: Sequence[event_pb2.StateChanged]) -> None:
+        """Takes changes back that could not be stored."""
+        if changed:
+            self.status.state = changed[0].previous_state
+            self.status.activity = changed[0].previous_activity
 
     def started(self) -> list[event_pb2.StateChanged]:
         """CREATED and STOPPED become STARTED; anything else stays."""

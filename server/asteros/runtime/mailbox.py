@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aster.v1 import agent_pb2, common_pb2, event_pb2
@@ -60,6 +60,7 @@ class _Queued:
     trace_id: str = ""
     stored: bool = False
     run: TurnRun | None = None  # begun together with its acceptance
+    undo: Callable[[], None] = lambda: None  # takes back what its beginning changed in memory
 
 
 # Builds the run of a turn: (row, turn to change, trace id, resumed).
@@ -90,6 +91,7 @@ class Mailbox:
         self._interrupts: dict[str, str] = {}  # turns to be stopped as soon as they have begun
         self._runner: asyncio.Task[None] | None = None
         self._ends: dict[str, asyncio.Future[None]] = {}
+        self._shut = False  # takes no more turns: the agent closes
         self.current: TurnRun | None = None
         self.lost = False  # another owner has taken the agent
 
@@ -143,7 +145,7 @@ class Mailbox:
 
     def _refuse(self, said: Input) -> None:
         ref = self._journal.ref
-        if self._life.closed:
+        if self._life.closed or self._shut:
             raise errors.AgentClosed(agent_id=ref.id)
         if said.reject_when_busy and (self.current is not None or self._queue):
             turn_id = self.current.turn.id if self.current else self._queue[0].row.turn.id
@@ -172,18 +174,18 @@ class Mailbox:
             written = await self._begin(queued, rows)
         else:
             rows.append(PutTurn(snapshot(turn), said.message, said.principal, budget))
-            written = self._journal.post((), rows)
+            written = self._journal.put((), rows)
         self._queue.append(queued)
         written.add_done_callback(lambda done: self._stored(queued, done))
-        if queued.run is not None:
-            self._work()
         return written, Accepted(snapshot(queued.row.turn), place)
 
     def _stored(self, queued: _Queued, written: Written) -> None:
         if written.cancelled() or written.exception() is not None:
-            if queued in self._queue:
+            if queued in self._queue:  # not dropped meanwhile
                 self._queue.remove(queued)
-            self._conversations.forget(queued.row.turn.session_id)
+            self._interrupts.pop(queued.row.turn.id, None)
+            self._take_back(queued)
+            self._ended(queued.row.turn.id)
         else:
             queued.stored = True
         self._work()
@@ -227,14 +229,13 @@ class Mailbox:
     async def _run(self) -> None:
         while self._queue and not self._life.closed and not self.lost:
             queued = self._queue[0]
+            if not queued.stored:
+                break  # comes back when it is
             if queued.run is None:
-                if not queued.stored:
-                    break  # comes back when it is
                 try:
                     await (await self._begin(queued, []))
                 except (errors.StorageFull, errors.StoreUnavailable):
-                    queued.run = None
-                    self._conversations.forget(queued.row.turn.session_id)
+                    self._take_back(queued)
                     await clock.sleep(STORE_RETRY)
                     continue
                 except errors.LeaseLost:
@@ -254,19 +255,40 @@ class Mailbox:
             if not turn.pending_ids:
                 turn.state = agent_pb2.TURN_STATE_RUNNING
             queued.run = run
-            return self._journal.post((), context.turn_rows())
+            return self._journal.put((), context.turn_rows())
         turn.state = agent_pb2.TURN_STATE_RUNNING
         turn.first_sequence = self._journal.place.sequence + 1
         status = self._life.status
+        before = snapshot(status)
         status.turn_id, status.session_id = turn.id, turn.session_id
         status.ClearField("last_error")
         payloads = [*self._life.started(), *self._life.change(lifecycle.RUNNING, lifecycle.WORKING)]
-        said = context.say(snapshot(queued.row.input))
+        message = snapshot(queued.row.input)
+        said = context.say(message)
         put = PutTurn(snapshot(turn), queued.row.input, queued.row.principal, queued.row.budget)
         queued.run = run
-        written = context.post(*payloads, rows=(*rows, put, *said, self._life.row()))
+
+        def undo() -> None:
+            self._life.undo(payloads)
+            status.turn_id, status.session_id = before.turn_id, before.session_id
+            if before.HasField("last_error"):
+                status.last_error.CopyFrom(before.last_error)
+            context.conversation.unsay(message, self._life)
+
+        queued.undo = undo
+        written = self._journal.put(
+            context.events(*payloads), (*rows, put, *said, self._life.row()), context.stamp.scope
+        )
         written.add_done_callback(lambda done: _number(turn, done))
         return written
+
+    @staticmethod
+    def _take_back(queued: _Queued) -> None:
+        """Its beginning could not be stored: it has not begun."""
+        if queued.run is not None:
+            queued.undo()
+            queued.run.context.workspace.close()
+            queued.run = None
 
     async def _run_one(self, queued: _Queued) -> None:
         run = queued.run
@@ -352,13 +374,22 @@ class Mailbox:
         await self._journal.write([stamp.event(complete)], [PutTurn(turn)], scope)
         self._ended(turn.id)
 
-    async def interrupt_all(self, reason: str) -> None:
-        """Drops the queue and stops the turn in progress."""
-        turn_ids = [queued.row.turn.id for queued in reversed(self._queue)]
-        for turn_id in turn_ids:
-            await self.interrupt(turn_id, reason)
-        if self.current is not None:
-            await self.interrupt(self.current.turn.id, reason)
+    @contextlib.asynccontextmanager
+    async def shut(self, reason: str) -> AsyncIterator[None]:
+        """Takes no more turns, drops the queue and stops the turn in progress; all that for good
+        unless the body fails."""
+        self._shut = True
+        try:
+            async with self._accepting:  # whoever was let in before is in the queue by now
+                turn_ids = [queued.row.turn.id for queued in reversed(self._queue)]
+            for turn_id in turn_ids:
+                await self.interrupt(turn_id, reason)
+            if self.current is not None:
+                await self.interrupt(self.current.turn.id, reason)
+            yield
+        except BaseException:  # house: cancelled -- raised again; the agent was not closed
+            self._shut = False
+            raise
 
 
 def _number(turn: agent_pb2.Turn, written: Written) -> None:

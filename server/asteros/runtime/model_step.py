@@ -57,7 +57,7 @@ async def run(context: TurnContext) -> ModelAnswer:
         try:
             return await _with_retries(context, candidate)
         except errors.AsterError:
-            if place + 1 == len(candidates) or context.partial_text:
+            if place + 1 == len(candidates) or context.answering:
                 raise
     raise AssertionError("unreachable: the last candidate raises")
 
@@ -68,8 +68,10 @@ async def _with_retries(context: TurnContext, config: agent_pb2.ModelConfig) -> 
         try:
             return await _attempt(context, config, number)
         except _RETRYABLE as error:
+            if number > MAX_RETRIES or context.answering:
+                raise
             wait = _backoff(number, error.retry_after)
-            if number > MAX_RETRIES or context.partial_text or wait is None:
+            if wait is None:
                 raise
         await clock.sleep(wait)
         number += 1
@@ -85,6 +87,7 @@ async def _attempt(context: TurnContext, config: agent_pb2.ModelConfig, number: 
     provider, resolved = context.deps.providers.resolve(config)
     attempt = _Attempt(provider.name, resolved.model, number, clock.monotonic())
     context.partial_text = attempt.text
+    context.answering = False
     request = ModelRequest(
         config=resolved,
         messages=history.for_model(context.history),
@@ -94,7 +97,9 @@ async def _attempt(context: TurnContext, config: agent_pb2.ModelConfig, number: 
     try:
         async with contextlib.aclosing(provider.stream(request)) as chunks:
             async for chunk in chunks:
-                await _take(context, attempt, chunk)
+                _take(context, attempt, chunk)
+                if not context.journal.flows:
+                    await context.journal.flow()
         if attempt.finish is None:
             raise errors.ProviderTruncated(provider=provider.name)
     except errors.AsterError as error:
@@ -103,9 +108,10 @@ async def _attempt(context: TurnContext, config: agent_pb2.ModelConfig, number: 
     return _answer(context, attempt, attempt.finish)
 
 
-async def _take(context: TurnContext, attempt: _Attempt, chunk: TextDelta | ThinkDelta | ToolUse | Finish) -> None:
+def _take(context: TurnContext, attempt: _Attempt, chunk: TextDelta | ThinkDelta | ToolUse | Finish) -> None:
     if attempt.first is None:
         attempt.first = clock.monotonic()
+        context.answering = True
     match chunk:
         case TextDelta(text):
             attempt.text.append(text)
@@ -118,7 +124,6 @@ async def _take(context: TurnContext, attempt: _Attempt, chunk: TextDelta | Thin
             attempt.calls.append(call)
         case Finish():
             attempt.finish = chunk
-    await context.journal.flow()
 
 
 def _answer(context: TurnContext, attempt: _Attempt, finish: Finish) -> ModelAnswer:

@@ -35,6 +35,7 @@ class Call:
     denial: errors.AsterError | None = None
     began: float = 0.0
     took: float = 0.0
+    unwritten: bool = False  # its end could not be stored
 
     def end(self, state: common_pb2.ToolCallState, output_json: str, *, is_error: bool) -> None:
         """Sets the result the model receives."""

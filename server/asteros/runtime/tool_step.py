@@ -160,11 +160,10 @@ class ToolStep:
             return
         while call.record.state == WAITING:
             await self._decision(call)
-        if call.record.state in ENDED:
-            return
-        if before:
+        if before:  # refused, too: whoever comes behind waits for this one alone
             await asyncio.wait(before)
-        await self._execute(call)
+        if call.record.state not in ENDED:
+            await self._execute(call)
 
     async def _decision(self, call: Call) -> None:
         """Waits for the person; an allowed call becomes PENDING with the input that may run."""
@@ -221,14 +220,22 @@ class ToolStep:
         context = self._context
         call.record.state = EXECUTING
         # Durable before it runs: a crash from here on is decided by the rerun policy.
-        await context.post(event_pb2.ToolStart(call=call.record.call), rows=(self._put(call),))
+        try:
+            await context.post(event_pb2.ToolStart(call=call.record.call), rows=(self._put(call),))
+        except errors.AsterError:
+            call.record.state = PENDING
+            raise
         await self._run(call)
 
     async def _run(self, call: Call) -> None:
         assert call.tool is not None
         error = await run_tool(call, CallContext(self._context, call))
         call.record.end_time.CopyFrom(clock.timestamp(clock.now()))
-        await self._context.post(call.tool_end(error), call.execution(), rows=(self._put(call),))
+        try:
+            await self._context.post(call.tool_end(error), call.execution(), rows=(self._put(call),))
+        except errors.AsterError:
+            call.unwritten = True
+            raise
 
     async def _after_crash(self, call: Call) -> None:
         """A call that was running when the server stopped."""
@@ -260,6 +267,9 @@ class ToolStep:
         payloads: list[ProtoMessage] = []
         rows: list[Row] = []
         for call in self.calls:
+            if call.unwritten:
+                payloads += [call.tool_end(None), call.execution()]
+                rows.append(self._put(call))
             if call.record.state in ENDED:
                 continue
             started = call.record.state == EXECUTING

@@ -90,11 +90,11 @@ class TurnRun:
                 if not await self._may_go_on():
                     return
                 answer = await self._model_step()
-                calls = answer.calls
-                if not calls:
+                if not answer.calls:
                     await self._complete_with(answer, began)
                     return
                 await self._store_step(answer)
+                calls = answer.calls  # by the names they are stored under
             await self._tool_step(calls, began)
 
     async def _resume(self) -> None:
@@ -145,7 +145,17 @@ class TurnRun:
         context = self.context
         await self._distinct_ids(answer)
         rows = [*self._count(answer), *ToolStep.rows(context, answer.calls), *context.turn_rows()]
-        await context.post(*answer.events, rows=tuple(rows))
+        await self._store_said(answer.message, answer.events, rows)
+
+    async def _store_said(
+        self, message: common_pb2.Message, payloads: Sequence[ProtoMessage], rows: Sequence[Row]
+    ) -> None:
+        """Stores what was said; what cannot be stored was not said."""
+        try:
+            await self.context.post(*payloads, rows=tuple(rows))
+        except errors.AsterError:
+            self.context.conversation.unsay(message, self.context.lifecycle)
+            raise
 
     async def _distinct_ids(self, answer: ModelAnswer) -> None:
         """Providers may repeat call ids; within an agent they are names of rows."""
@@ -173,7 +183,7 @@ class TurnRun:
         self._tools = None
         message = history.tool_message(map(for_history, results), self.turn.id)
         done = event_pb2.StepComplete(duration=clock.duration(clock.monotonic() - began), tool_call_count=len(calls))
-        await context.post(done, rows=(*context.say(message), *context.turn_rows()))
+        await self._store_said(message, [done], [*context.say(message), *context.turn_rows()])
 
     # -- the iteration limit ----------------------------------------------------------
 

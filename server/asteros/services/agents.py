@@ -2,7 +2,7 @@
 
 import contextlib
 import urllib.parse
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from google.protobuf import field_mask_pb2
@@ -108,7 +108,7 @@ class AgentsServicer:
             raise _failure(turn)
         return pb.ChatResponse(turn=turn, text=_text(turn.reply))
 
-    async def Stream(self, request: pb.StreamRequest, call: Call) -> AsyncGenerator[bytes, None]:
+    async def Stream(self, request: pb.StreamRequest, call: Call) -> None:
         channels: Sequence[int] = list(request.channels) or sorted(CHANNEL_SCOPES)
         for channel in channels:
             self._streams.check_channel(call, channel)
@@ -121,8 +121,7 @@ class AgentsServicer:
                     if accepted.repeated:
                         subscription.close()
                         subscription = await self._again(agent, accepted, channels)
-                    async for data in self._streams.follow(call, subscription):
-                        yield data
+                    await self._streams.follow(call, subscription)
             finally:
                 subscription.close()
 

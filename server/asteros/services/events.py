@@ -1,6 +1,6 @@
 """EventService: events, live and stored."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from aster.v1 import common_pb2, event_pb2
@@ -26,25 +26,24 @@ class EventsServicer:
         self._streams = streams
         self._pages = pages
 
-    def Subscribe(self, request: pb.SubscribeRequest, call: Call) -> AsyncGenerator[bytes, None]:
-        return self._stream(request, call, request.channels)
+    async def Subscribe(self, request: pb.SubscribeRequest, call: Call) -> None:
+        await self._stream(request, call, request.channels)
 
-    def SubscribeProgress(self, request: pb.SubscribeProgressRequest, call: Call) -> AsyncGenerator[bytes, None]:
-        return self._stream(request, call, [common_pb2.CHANNEL_PROGRESS])
+    async def SubscribeProgress(self, request: pb.SubscribeProgressRequest, call: Call) -> None:
+        await self._stream(request, call, [common_pb2.CHANNEL_PROGRESS])
 
-    def SubscribeControl(self, request: pb.SubscribeControlRequest, call: Call) -> AsyncGenerator[bytes, None]:
-        return self._stream(request, call, [common_pb2.CHANNEL_CONTROL])
+    async def SubscribeControl(self, request: pb.SubscribeControlRequest, call: Call) -> None:
+        await self._stream(request, call, [common_pb2.CHANNEL_CONTROL])
 
-    def SubscribeMonitor(self, request: pb.SubscribeMonitorRequest, call: Call) -> AsyncGenerator[bytes, None]:
-        return self._stream(request, call, [common_pb2.CHANNEL_MONITOR])
+    async def SubscribeMonitor(self, request: pb.SubscribeMonitorRequest, call: Call) -> None:
+        await self._stream(request, call, [common_pb2.CHANNEL_MONITOR])
 
-    async def _stream(self, request: Any, call: Call, channels: Sequence[int]) -> AsyncGenerator[bytes, None]:
+    async def _stream(self, request: Any, call: Call, channels: Sequence[int]) -> None:
         for channel in channels or sorted(CHANNEL_SCOPES):
             self._streams.check_channel(call, channel)
         subscription = await self._streams.subscribe(call, request, channels)
         try:
-            async for data in self._streams.follow(call, subscription):
-                yield data
+            await self._streams.follow(call, subscription)
         finally:
             subscription.close()
 

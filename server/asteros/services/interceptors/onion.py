@@ -75,8 +75,9 @@ def _call(method: str, handler: Handler, raw: Any, context: Context) -> Call:
     return Call(method, context, raw, handler, metadata)
 
 
-async def _step(interceptor: Interceptor, proceed: Proceed, call: Call) -> None:
-    await interceptor(call, proceed)
+def _step(interceptor: Interceptor, proceed: Proceed, call: Call) -> Awaitable[None]:
+    """Not a coroutine of its own: each one would cost 240 bytes of every open stream."""
+    return interceptor(call, proceed)
 
 
 async def _innermost(call: Call) -> None:
