@@ -83,7 +83,7 @@ HIDDEN = [
     Secret("db password=hunter2 /tmp/aster.db"),
     KeyError("hunter2"),
     RecursionError("hunter2"),
-    OSError(2, "hunter2", "/work/hunter2"),
+    OSError(2, "hunter2", "/srv/hunter2"),
     ExceptionGroup("hunter2", [ValueError("hunter2")]),
     TimeoutError("hunter2"),
     StopAsyncIteration("hunter2"),

@@ -76,10 +76,14 @@ class Journal:
             await self._log.wait_for_room()
 
     def _wrote(self, written: Written) -> None:
+        if written is self._newest:  # a finished future would keep its segment
+            self._newest = None
         if not written.cancelled() and not written.exception() and (segment := written.result()) is not None:
             self.place = place(segment, segment.count - 1)
 
     def _failed(self, written: Written) -> None:
+        if written is self._watched:
+            self._watched = None
         if not written.cancelled() and isinstance(error := written.exception(), Exception):
             self._failure = error
 
