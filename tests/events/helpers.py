@@ -36,7 +36,12 @@ class House:
         return self
 
     async def __aexit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.log.aclose()
+        # A test that failed may have left the store's gate shut; its failure should be seen.
+        closing = asyncio.ensure_future(self.log.aclose())
+        await asyncio.wait([closing], timeout=2)
+        if not closing.done() and self.log._committer is not None:
+            self.log._committer.cancel()
+            await asyncio.gather(closing, return_exceptions=True)
         await self.hub.aclose()
 
     def agent(self, agent_id: str = "a1", tenant: str = "default") -> AgentRef:

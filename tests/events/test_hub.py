@@ -1,5 +1,6 @@
 """Who is shown what, and what it costs to listen."""
 
+import asyncio
 import gc
 import tracemalloc
 
@@ -73,7 +74,6 @@ async def test_equal_filters_are_worked_out_once_per_segment(house: House, monke
 @given(st.lists(st.sampled_from(["open", "close", "say"]), max_size=30))
 def test_listeners_come_and_go(steps: list[str]) -> None:
     """The hub holds exactly the open subscriptions, and each open one gets exactly what came since."""
-    import asyncio
 
     async def play() -> None:
         async with House() as house:

@@ -1,7 +1,8 @@
 """The journal decides: from every point a crash can leave, the turn is taken up and ends (A1, A4, R4, R5, R9)."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from runtime.helpers import (
     shape,
 )
 
-from aster.v1 import agent_pb2, common_pb2
+from aster.v1 import agent_pb2, common_pb2, event_pb2
 from asteros.runtime.agent import Agent
 
 pytestmark = pytest.mark.anyio
@@ -59,12 +60,13 @@ async def _copies(tmp_path: Path, *steps: Sequence[Action], **config: object) ->
         return await snapshots(world, play, tmp_path)
 
 
-async def _taken_up(snapshot: Snapshot) -> tuple[World, Agent, list]:
-    world = World(snapshot.folder)
-    await world.__aenter__()
-    world.box.hold.set()
-    agent = await _finished(world)
-    return world, agent, await world.events(agent)
+@contextlib.asynccontextmanager
+async def _taken_up(snapshot: Snapshot) -> AsyncIterator[tuple[World, Agent, list[event_pb2.Event]]]:
+    """Another server on what the crash left, after it has finished everything."""
+    async with World(snapshot.folder) as world:
+        world.box.hold.set()
+        agent = await _finished(world)
+        yield world, agent, await world.events(agent)
 
 
 SCENES: dict[str, tuple[list[Sequence[Action]], dict[str, object], str]] = {
@@ -84,27 +86,26 @@ async def test_a_crash_after_any_commit(tmp_path: Path, scene: str, anyio_backen
     copies = await _copies(tmp_path, *steps, **config)
     whole = len(copies[-1].did)
     for snapshot in copies:
-        world, agent, events = await _taken_up(snapshot)
-        where = f"{scene}, after {snapshot.last or 'rows'}"
-        check_events(events)
-        messages = await world.messages(agent)
-        check_history(messages)
-        assert shape(messages) == history, where
-        (turn,) = await world.store.turns(agent.ref.key, "", "", 9)
-        assert (turn.state, list(turn.pending_ids)) == (COMPLETED, []), where
-        assert turn.reply.content[-1].text == steps[-1][-1], where
-        # After the last commit nothing is left to do, and nothing wakes it.
-        slept = snapshot is copies[-1]
-        expected = agent_pb2.AGENT_STATE_STOPPED if slept else agent_pb2.AGENT_STATE_STARTED
-        assert agent.lifecycle.status.state == expected, where
-        assert agent.lifecycle.status.activity == agent_pb2.AGENT_ACTIVITY_IDLE, where
-        assert agent.lifecycle.status.message_count == len(messages), where
-        # R5: never twice, whatever was done before the crash and after it.
-        did = [*snapshot.did, *world.box.did]
-        assert did.count("plain ") <= str(steps).count("'plain'"), where
-        assert len(of(events, "agent_resumed")) == (not slept), where
-        assert len(did) >= whole - len(of(events, "outcome_unknown")), where
-        await world.__aexit__(None, None, None)
+        async with _taken_up(snapshot) as (world, agent, events):
+            where = f"{scene}, after {snapshot.last or 'rows'}"
+            check_events(events)
+            messages = await world.messages(agent)
+            check_history(messages)
+            assert shape(messages) == history, where
+            (turn,) = await world.store.turns(agent.ref.key, "", "", 9)
+            assert (turn.state, list(turn.pending_ids)) == (COMPLETED, []), where
+            assert turn.reply.content[-1].text == steps[-1][-1], where
+            # After the last commit nothing is left to do, and nothing wakes it.
+            slept = snapshot is copies[-1]
+            expected = agent_pb2.AGENT_STATE_STOPPED if slept else agent_pb2.AGENT_STATE_STARTED
+            assert agent.lifecycle.status.state == expected, where
+            assert agent.lifecycle.status.activity == agent_pb2.AGENT_ACTIVITY_IDLE, where
+            assert agent.lifecycle.status.message_count == len(messages), where
+            # R5: never twice, whatever was done before the crash and after it.
+            did = [*snapshot.did, *world.box.did]
+            assert did.count("plain ") <= str(steps).count("'plain'"), where
+            assert len(of(events, "agent_resumed")) == (not slept), where
+            assert len(did) >= whole - len(of(events, "outcome_unknown")), where
 
 
 def _after(copies: Sequence[Snapshot], kind: str) -> Snapshot:
@@ -115,25 +116,24 @@ def _after(copies: Sequence[Snapshot], kind: str) -> Snapshot:
 async def test_a_tool_that_may_not_be_repeated_is_sealed(tmp_path: Path, anyio_backend: str) -> None:
     """A4: nobody knows whether it took effect; a person is told, and the model."""
     copies = await _copies(tmp_path, [call("plain", "c1")], ["ok"])
-    world, agent, events = await _taken_up(_after(copies, "tool_start"))
-    assert world.box.did == []
-    after = kinds(events).partition("tool_start ")[2]
-    assert after == (
-        "agent_resumed outcome_unknown tool_end tool_execution step_complete "
-        "text_chunk text_done model_call token_usage step_complete complete state_changed"
-    )
-    (resumed,) = of(events, "agent_resumed")
-    assert (resumed.cause, list(resumed.uncertain_call_ids)) == ("restart", ["c1"])
-    (end,) = of(events, "tool_end")
-    assert end.state == common_pb2.TOOL_CALL_STATE_UNCERTAIN
-    assert b"TOOL_OUTCOME_UNKNOWN" in end.error.SerializeToString()
-    assert of(events, "outcome_unknown")[0].call.id == "c1"
-    told = results(await world.messages(agent))["c1"]
-    assert (told["ok"], told["error"]) == (False, "interrupted")
-    stored = await world.store.tool_call(agent.ref.key, "c1")
-    assert stored is not None
-    assert stored.record.state == common_pb2.TOOL_CALL_STATE_UNCERTAIN
-    await world.__aexit__(None, None, None)
+    async with _taken_up(_after(copies, "tool_start")) as (world, agent, events):
+        assert world.box.did == []
+        after = kinds(events).partition("tool_start ")[2]
+        assert after == (
+            "agent_resumed outcome_unknown tool_end tool_execution step_complete "
+            "text_chunk text_done model_call token_usage step_complete complete state_changed"
+        )
+        (resumed,) = of(events, "agent_resumed")
+        assert (resumed.cause, list(resumed.uncertain_call_ids)) == ("restart", ["c1"])
+        (end,) = of(events, "tool_end")
+        assert end.state == common_pb2.TOOL_CALL_STATE_UNCERTAIN
+        assert b"TOOL_OUTCOME_UNKNOWN" in end.error.SerializeToString()
+        assert of(events, "outcome_unknown")[0].call.id == "c1"
+        told = results(await world.messages(agent))["c1"]
+        assert (told["ok"], told["error"]) == (False, "interrupted")
+        stored = await world.store.tool_call(agent.ref.key, "c1")
+        assert stored is not None
+        assert stored.record.state == common_pb2.TOOL_CALL_STATE_UNCERTAIN
 
 
 @pytest.mark.parametrize("tool", ["look", "keyed"])
@@ -141,35 +141,32 @@ async def test_a_tool_that_may_be_repeated_runs_again_without_a_second_start(
     tmp_path: Path, tool: str, anyio_backend: str
 ) -> None:
     copies = await _copies(tmp_path, [call(tool, "c1", text="x")], ["ok"])
-    world, agent, events = await _taken_up(_after(copies, "tool_start"))
-    assert world.box.did == [f"{tool} x"]
-    assert kinds(events).count("tool_start") == 1
-    assert of(events, "outcome_unknown") == []
-    assert list(of(events, "agent_resumed")[0].uncertain_call_ids) == []
-    assert results(await world.messages(agent))["c1"]["ok"] is True
-    (turn,) = await world.store.turns(agent.ref.key, "", "", 9)
-    assert world.box.keys in ([], [f"{turn.id}/1/c1"])
-    await world.__aexit__(None, None, None)
+    async with _taken_up(_after(copies, "tool_start")) as (world, agent, events):
+        assert world.box.did == [f"{tool} x"]
+        assert kinds(events).count("tool_start") == 1
+        assert of(events, "outcome_unknown") == []
+        assert list(of(events, "agent_resumed")[0].uncertain_call_ids) == []
+        assert results(await world.messages(agent))["c1"]["ok"] is True
+        (turn,) = await world.store.turns(agent.ref.key, "", "", 9)
+        assert world.box.keys in ([], [f"{turn.id}/1/c1"])
 
 
 async def test_a_finished_tool_is_not_run_again(tmp_path: Path, anyio_backend: str) -> None:
     copies = await _copies(tmp_path, [call("plain", "c1", text="x")], ["ok"])
-    world, agent, events = await _taken_up(_after(copies, "tool_end"))
-    assert world.box.did == []
-    assert results(await world.messages(agent)) == {"c1": {"ok": True, "result": "did x"}}
-    assert len(of(events, "tool_start")) == 1
-    await world.__aexit__(None, None, None)
+    async with _taken_up(_after(copies, "tool_end")) as (world, agent, events):
+        assert world.box.did == []
+        assert results(await world.messages(agent)) == {"c1": {"ok": True, "result": "did x"}}
+        assert len(of(events, "tool_start")) == 1
 
 
 async def test_a_step_cut_off_in_its_text_is_said_again(tmp_path: Path, anyio_backend: str) -> None:
     copies = await _copies(tmp_path, ["one ", {"pause": 0.05}, "two"])
-    world, _, events = await _taken_up(_after(copies, "text_chunk"))
-    assert kinds(events) == (
-        "state_changed state_changed text_chunk agent_resumed text_chunk text_chunk "
-        "text_done model_call token_usage step_complete complete state_changed"
-    )
-    assert of(events, "text_done")[0].text == "one two"
-    await world.__aexit__(None, None, None)
+    async with _taken_up(_after(copies, "text_chunk")) as (_, _, events):
+        assert kinds(events) == (
+            "state_changed state_changed text_chunk agent_resumed text_chunk text_chunk "
+            "text_done model_call token_usage step_complete complete state_changed"
+        )
+        assert of(events, "text_done")[0].text == "one two"
 
 
 async def test_an_open_approval_waits_with_the_same_id(tmp_path: Path, anyio_backend: str) -> None:
@@ -228,7 +225,6 @@ async def test_a_crash_after_the_crash(tmp_path: Path, anyio_backend: str) -> No
         assert row is not None
         again = await snapshots(world, lambda: _finished(world), tmp_path / "b")
     for second in again:
-        world, agent, events = await _taken_up(second)
-        check_events(events)
-        assert shape(await world.messages(agent)) == "u a1 t1 a"
-        await world.__aexit__(None, None, None)
+        async with _taken_up(second) as (world, agent, events):
+            check_events(events)
+            assert shape(await world.messages(agent)) == "u a1 t1 a"

@@ -84,6 +84,27 @@ def test_repairs(messages: list[Message], sent: str) -> None:
     assert shape(for_model(messages)) == sent
 
 
+def _results(messages: list[Message]) -> list[tuple[str, object]]:
+    return [(r.call_id, json.loads(r.output_json)) for m in messages for r in history.results_of(m)]
+
+
+def test_a_result_behind_a_system_message_is_the_result() -> None:
+    sent = for_model([user("x"), assistant("a", "b"), system(), system(), tool("b", "a"), user("y")])
+    assert shape(sent) == "u a2 t2 s s u"
+    assert _results(sent) == [("a", "a"), ("b", "b")]
+
+
+@given(st.lists(st.tuples(ids, st.booleans(), st.booleans()), max_size=6))
+def test_no_result_that_was_given_is_lost(steps: list[tuple[list[str], bool, bool]]) -> None:
+    messages: list[Message] = []
+    expected: list[tuple[str, object]] = []
+    for chosen, told, answered in steps:
+        messages.append(assistant(*chosen, text="x"))
+        messages += [system()] * told + [tool(*chosen)] * (answered and bool(chosen))
+        expected += [(i, i if answered else INTERRUPTED) for i in chosen]
+    assert _results(for_model(messages)) == expected
+
+
 def test_a_call_without_a_result_was_interrupted() -> None:
     _, repaired = for_model([assistant("a", "b"), tool("b")])
     told = [(r.call_id, r.name, json.loads(r.output_json), r.is_error) for r in history.results_of(repaired)]

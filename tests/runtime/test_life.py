@@ -9,7 +9,7 @@ from runtime.helpers import World, call, check_events, check_history, kinds, of,
 
 from aster.v1 import agent_pb2, common_pb2, session_service_pb2
 from asteros import errors
-from asteros.runtime import lifecycle
+from asteros.runtime import lifecycle, mailbox
 from asteros.runtime.agent import request_of
 from asteros.runtime.lifecycle import CLOSED, CREATED, RUNNING, STARTED, STOPPED, Lifecycle
 from asteros.stores.base import AddRequest
@@ -154,8 +154,6 @@ async def test_rejecting_while_busy(world: World) -> None:
 
 
 async def test_the_queue_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asteros.runtime import mailbox
-
     monkeypatch.setattr(mailbox, "MAX_QUEUED", 3)
     agent = await world.agent([call("held")])
     await world.say(agent)

@@ -124,6 +124,15 @@ def test_letter_case_does_not_matter(name: str) -> None:
     assert _check(ToolInfo(name, "", {}), tool_permissions={"Write": DENY}).policy == DENY
 
 
+@pytest.mark.parametrize("name", ["fs_write", "FS_Write"])
+def test_an_alias_is_the_tool(name: str) -> None:
+    """`tools` takes these names too: a denial under one must not miss."""
+    assert _check(tool_permissions={name: DENY}, permission_mode=AUTO).rule == "tool_permissions"
+    assert _check(permission_rules=[_rule(name, DENY)], permission_mode=AUTO).policy == DENY
+    for mine, other in itertools.permutations((ALLOW, DENY)):
+        assert _check(tool_permissions={name: mine, "Write": other}).policy == DENY
+
+
 @pytest.mark.parametrize(
     ("rules", "policy"),
     [

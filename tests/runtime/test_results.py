@@ -1,6 +1,5 @@
 """Sizes and times of tool calls are real; large results are shortened where they must be."""
 
-import asyncio
 import json
 
 import pytest
@@ -140,4 +139,3 @@ async def test_keys_of_calls_are_distinct_and_name_run_step_and_call(world: Worl
     agent = await world.agent([call("keyed", "k1"), call("keyed", "k2")], [call("keyed", "k3")], ["ok"])
     turn = await world.turn(agent)
     assert world.box.keys == [f"{turn.id}/{step}/{name}" for step, name in ((1, "k1"), (1, "k2"), (2, "k3"))]
-    await asyncio.sleep(0)

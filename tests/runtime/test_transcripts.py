@@ -214,6 +214,7 @@ async def test_a_system_message_in_a_tool_step_goes_behind_its_results(world: Wo
     stored = await world.messages(agent)
     assert shape(stored) == "u a1 s t1 a", "stored as it happened"
     assert shape(for_model(stored)) == "u a1 t1 s a"
+    assert results(for_model(stored)) == {"c1": {"ok": True, "result": "let go"}}
 
 
 async def test_steps_and_ids_on_events(world: World) -> None:

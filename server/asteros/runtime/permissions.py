@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from aster.v1 import agent_pb2, common_pb2
 from asteros.tools.base import JsonObject, ToolInfo
+from asteros.tools.registry import ALIASES
 
 ALLOW = common_pb2.PERMISSION_POLICY_ALLOW
 ASK = common_pb2.PERMISSION_POLICY_ASK
@@ -40,8 +41,11 @@ class Permissions:
     """The policy of one agent, as it was when its turn began."""
 
     def __init__(self, config: agent_pb2.AgentConfig, session_rules: Mapping[str, int]) -> None:
-        self._policies = {name.casefold(): policy for name, policy in config.tool_permissions.items()}
-        self._session = {name.casefold(): policy for name, policy in session_rules.items()}
+        self._policies: dict[str, int] = {}
+        for name, policy in config.tool_permissions.items():
+            # Of a name and its alias the stricter counts: DENY over ASK over ALLOW.
+            self._policies[_folded(name)] = max(policy, self._policies.get(_folded(name), 0))
+        self._session = {_folded(name): policy for name, policy in session_rules.items()}
         self._rules = sorted(config.permission_rules, key=_order)
         self._mode = config.permission_mode
         digest = hashlib.sha256()
@@ -54,11 +58,11 @@ class Permissions:
 
     def remember(self, tool: str, policy: common_pb2.PermissionPolicy) -> None:
         """A decision with scope SESSION holds from now on."""
-        self._session[tool.casefold()] = policy
+        self._session[_folded(tool)] = policy
 
     def denies(self, name: str) -> bool:
         """A policy denies the name, also where no such tool exists here (seed 001, fs_delete)."""
-        return self._policies.get(name.casefold()) == DENY
+        return self._policies.get(_folded(name)) == DENY
 
     def check(self, tool: ToolInfo, args: JsonObject) -> Verdict:
         """The verdict on a call of a tool that the agent has."""
@@ -89,6 +93,12 @@ class Permissions:
         return Verdict(ASK, "permission_mode", f"{tool.name} changes something")
 
 
+def _folded(name: str) -> str:
+    """The tool that a name means in any letter case; an alias is the tool (a denial of it must not miss)."""
+    folded = name.casefold()
+    return ALIASES.get(folded, folded)
+
+
 def _policy(value: int | None) -> common_pb2.PermissionPolicy:
     return {ALLOW: ALLOW, DENY: DENY}.get(value or 0, ASK)  # type: ignore[call-overload, no-any-return]
 
@@ -100,7 +110,7 @@ def _order(rule: agent_pb2.PermissionRule) -> tuple[int, int]:
 
 
 def _matches(rule: agent_pb2.PermissionRule, tool: ToolInfo, args: JsonObject) -> bool:
-    if not fnmatch.fnmatchcase(tool.name.casefold(), rule.tool.casefold()):
+    if not fnmatch.fnmatchcase(tool.name.casefold(), _folded(rule.tool)):
         return False
     if not rule.argument:
         return True
