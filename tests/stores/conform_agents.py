@@ -25,6 +25,7 @@ from asteros.stores.base import (
     AgentFilter,
     KeyRow,
     PutAgent,
+    PutNote,
     PutPending,
     PutSession,
     PutStatus,
@@ -163,10 +164,11 @@ class AgentPromises:
                 PutToolCall(call_of("c1"), 1, 0),
                 PutPending(pending_of("p1"), "c1"),
                 AddRule(session, "Read", 1),
+                PutNote(session, "n", b"1"),
             )
         for _ in range(2):  # idempotent
             await store.delete_agent(rows[0].key)
-        assert [await _left(store, row.key, row.default_session_id) for row in rows] == [0, 9]
+        assert [await _left(store, row.key, row.default_session_id) for row in rows] == [0, 10]
         assert await store.agent("default", "a1") is None
         again = await create(store, "a1", session_id="s_a1")
         assert again.key not in [row.key for row in rows], "a cursor of the old agent must not fit the new one"
@@ -238,6 +240,7 @@ async def _left(store: Store, key: int, session: str) -> int:
         await store.unfinished_turns(key),
         await store.messages("default", session, 0, 0),
         await store.session_rules(key, session),
+        await store.notes(key, session),
         [one for one in one_by_one if one is not None],
     )
     return sum(len(part) for part in found)

@@ -18,6 +18,7 @@ from asteros.stores.base import (
     AddMessage,
     AddRule,
     CallRow,
+    PutNote,
     PutPending,
     PutSession,
     PutToolCall,
@@ -177,6 +178,25 @@ class WorkPromises:
         assert [found.pending.id for found in await store.expired_pending(now * SECOND, 9)] == expired
         assert len(await store.expired_pending(now * SECOND, 1)) == min(len(expired), 1)
         assert await store.next_expiry() == 10 * SECOND
+
+    async def test_notes(self, store: Store) -> None:
+        row = await new_agent(store)
+        await put(store, row, PutNote("", "b", b"1"), PutNote("", "a", b"2"), PutNote("s1", "a", b"3"))
+        await put(store, row, PutNote("", "b", b"4"), PutNote("", "none", None))
+        assert list((await store.notes(row.key, "")).items()) == [("a", b"2"), ("b", b"4")]
+        assert await store.notes(row.key, "s1") == {"a": b"3"}
+        assert await store.notes(row.key + 1, "") == {}
+        await put(store, row, PutNote("", "b", None))
+        assert await store.notes(row.key, "") == {"a": b"2"}
+
+    async def test_a_deleted_session_takes_its_notes_and_rules_along(self, store: Store) -> None:
+        row = await new_agent(store, session_id="s1")
+        allow = common_pb2.PERMISSION_POLICY_ALLOW
+        await put(store, row, PutNote("s1", "a", b"1"), PutNote("", "a", b"2"), AddRule("s1", "Read", allow))
+        await store.delete_session("default", "s1")
+        assert await store.notes(row.key, "s1") == {}
+        assert await store.session_rules(row.key, "s1") == {}
+        assert await store.notes(row.key, "") == {"a": b"2"}
 
     async def test_session_rules(self, store: Store) -> None:
         row = await new_agent(store)

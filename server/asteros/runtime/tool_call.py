@@ -11,7 +11,8 @@ from asteros.runtime import lifecycle
 from asteros.runtime.approvals import ANSWERED
 from asteros.runtime.context import TurnContext
 from asteros.runtime.history import failure_json
-from asteros.tools.base import Answer, Files, JsonObject, Option, Tool
+from asteros.runtime.notes import AgentNotes
+from asteros.tools.base import Answer, Files, JsonObject, Notes, Option, Tool
 from asteros.tools.strict_json import canonical
 
 _log = logging.getLogger(__name__)
@@ -120,6 +121,8 @@ class CallContext:
         self.call_id = call.call.id
         self.idempotency_key = f"{self.turn_id}/{context.turn.step_count}/{self.call_id}"
         self.files: Files = context.workspace
+        self.session_notes: Notes = AgentNotes(context.deps.store, context.journal, context.session.id)
+        self.agent_notes: Notes = AgentNotes(context.deps.store, context.journal, "")
 
     def progress(self, message: str, fraction: float | None = None) -> None:
         report = event_pb2.ToolProgress(call_id=self.call_id, message=message[:1000])

@@ -151,7 +151,27 @@ class AddRule:
     policy: common_pb2.PermissionPolicy
 
 
-Row = PutAgent | PutStatus | PutTurn | PutSession | AddMessage | PutToolCall | PutPending | AddRequest | AddRule
+@dataclass(frozen=True, slots=True)
+class PutNote:
+    """Keeps a value of a tool or a middleware under a name; None forgets it."""
+
+    scope: str  # a session's id; "" is the agent itself
+    name: str
+    value: bytes | None  # JSON
+
+
+Row = (
+    PutAgent
+    | PutStatus
+    | PutTurn
+    | PutSession
+    | AddMessage
+    | PutToolCall
+    | PutPending
+    | AddRequest
+    | AddRule
+    | PutNote
+)
 
 
 @dataclass(slots=True)
@@ -434,6 +454,10 @@ class Store(Protocol):
 
     async def session_rules(self, agent_key: int, session_id: str) -> dict[str, int]:
         """Policies by tool that decisions gave to the session."""
+        ...
+
+    async def notes(self, agent_key: int, scope: str) -> dict[str, bytes]:
+        """What tools and middlewares keep for a session, or ("") for the agent, by name."""
         ...
 
     # -- access -----------------------------------------------------------------

@@ -25,7 +25,7 @@ from asteros.stores.sqlfiles import migrations
 from asteros.stores.sqlite_writer import SQL, Checkpointer, Writer, add_request, labels_json, put_session, translate
 
 M = TypeVar("M", bound=Message)
-_DELETE_WITH_AGENT = ("segments", "sessions", "messages", "turns", "tool_calls", "pending", "session_rules")
+_DELETE_WITH_AGENT = ("segments", "sessions", "messages", "turns", "tool_calls", "pending", "session_rules", "notes")
 
 
 class SqliteStore:
@@ -346,8 +346,8 @@ class SqliteStore:
 
     async def delete_session(self, tenant: str, session_id: str) -> None:
         def delete(connection: sqlite3.Connection) -> None:
-            connection.execute(SQL["delete_messages"], (tenant, session_id))
-            connection.execute(SQL["delete_session"], (tenant, session_id))
+            for query in ("delete_notes", "delete_rules", "delete_messages", "delete_session"):
+                connection.execute(SQL[query], (tenant, session_id))
 
         await self._writer.run(delete)
 
@@ -384,6 +384,9 @@ class SqliteStore:
 
     async def session_rules(self, agent_key: int, session_id: str) -> dict[str, int]:
         return dict(await self._rows("session_rules", agent_key, session_id))
+
+    async def notes(self, agent_key: int, scope: str) -> dict[str, bytes]:
+        return dict(await self._rows("notes", agent_key, scope))
 
     # -- access ---------------------------------------------------------------------------
 

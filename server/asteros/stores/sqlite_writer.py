@@ -212,6 +212,10 @@ def write_row(connection: sqlite3.Connection, tenant: str, agent_key: int, row: 
             add_request(connection, tenant, row)
         case base.AddRule(session_id, tool, policy):
             connection.execute(SQL["put_rule"], (agent_key, session_id, tool, policy))
+        case base.PutNote(scope, name, None):
+            connection.execute(SQL["delete_note"], (agent_key, scope, name))
+        case base.PutNote(scope, name, value):
+            connection.execute(SQL["put_note"], (agent_key, scope, name, value))
 
 
 def labels_json(agent: agent_pb2.Agent) -> str:

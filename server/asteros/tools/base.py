@@ -9,6 +9,7 @@ from asteros.sandbox.files import Entry as Entry
 from asteros.sandbox.files import PathRefused as PathRefused
 
 JsonObject = dict[str, Any]
+JsonValue = Any  # what JSON can say; None is "nothing"
 
 
 class RerunPolicy(enum.StrEnum):
@@ -72,6 +73,24 @@ class Files(Protocol):
         ...
 
 
+class Notes(Protocol):
+    """Small JSON values that outlive a call, a turn and the server, by name."""
+
+    async def names(self) -> Sequence[str]:
+        """All names, sorted."""
+        ...
+
+    async def get(self, name: str) -> JsonValue:
+        """The value, or None."""
+        ...
+
+    async def put(self, name: str, value: JsonValue) -> None:
+        """Keeps at most 256 KiB under a name of at most 200 characters; None forgets it.
+
+        Durable when it returns. Raises FieldViolation for what is too large."""
+        ...
+
+
 class ToolContext(Protocol):
     """What one call may use. Valid while the call runs."""
 
@@ -84,6 +103,16 @@ class ToolContext(Protocol):
     @property
     def files(self) -> Files:
         """The agent's workspace."""
+        ...
+
+    @property
+    def session_notes(self) -> Notes:
+        """What is kept for this session; goes with it."""
+        ...
+
+    @property
+    def agent_notes(self) -> Notes:
+        """What is kept for the agent, for all its sessions."""
         ...
 
     async def ask(

@@ -132,6 +132,13 @@ SELECT session FROM sessions WHERE tenant = ?1 AND (?2 = 0 OR agent_key = ?2) AN
 -- delete_session --
 DELETE FROM sessions WHERE tenant = ? AND id = ?;
 
+-- delete_notes --
+DELETE FROM notes WHERE scope = ?2 AND agent_key = (SELECT agent_key FROM sessions WHERE tenant = ?1 AND id = ?2);
+
+-- delete_rules --
+DELETE FROM session_rules
+  WHERE session_id = ?2 AND agent_key = (SELECT agent_key FROM sessions WHERE tenant = ?1 AND id = ?2);
+
 -- delete_messages --
 DELETE FROM messages WHERE tenant = ? AND session_id = ?;
 
@@ -207,6 +214,16 @@ INSERT INTO session_rules (agent_key, session_id, tool, policy) VALUES (?, ?, ?,
 
 -- session_rules --
 SELECT tool, policy FROM session_rules WHERE agent_key = ? AND session_id = ?;
+
+-- put_note --
+INSERT INTO notes (agent_key, scope, name, value) VALUES (?, ?, ?, ?)
+  ON CONFLICT (agent_key, scope, name) DO UPDATE SET value = excluded.value;
+
+-- delete_note --
+DELETE FROM notes WHERE agent_key = ? AND scope = ? AND name = ?;
+
+-- notes --
+SELECT name, value FROM notes WHERE agent_key = ? AND scope = ? ORDER BY name;
 
 -- put_key --
 INSERT INTO keys (id, tenant, digest, key) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET key = excluded.key;
