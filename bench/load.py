@@ -99,17 +99,34 @@ def build() -> None:
 
     :raises Skipped: no compiler, or no headers and no right to install them."""
     source = HERE / "load.cc"
-    if LOAD.exists() and LOAD.stat().st_mtime > source.stat().st_mtime:
-        return
-    if shutil.which("g++") is None:
-        raise Skipped("no g++: install it (apt-get install g++), the load client is C++")
-    if not _headers():
+    if not _newer(LOAD, source) and not _headers():
         _install_headers()
+    _compile(LOAD, source, "g++", "-std=c++17", "-lnghttp2")
+
+
+def slow_sync() -> Path:
+    """The library that makes a process see a slow disk (slow_sync.c), compiled when its source is newer.
+
+    :raises Skipped: no compiler."""
+    made = BUILD / "slow_sync.so"
+    _compile(made, HERE / "slow_sync.c", "gcc", "-shared", "-fPIC", "-ldl")
+    return made
+
+
+def _newer(made: Path, source: Path) -> bool:
+    return made.exists() and made.stat().st_mtime > source.stat().st_mtime
+
+
+def _compile(made: Path, source: Path, compiler: str, *options: str) -> None:
+    if _newer(made, source):
+        return
+    if shutil.which(compiler) is None:
+        raise Skipped(f"no {compiler}: install it (apt-get install {compiler}), {source.name} needs it")
     BUILD.mkdir(exist_ok=True)
-    command = ["g++", "-O2", "-std=c++17", "-o", str(LOAD), str(source), "-lnghttp2"]
+    command = [compiler, "-O2", "-o", str(made), str(source), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Skipped(f"load.cc does not compile: {done.stderr.strip()[-400:]}")
+        raise Skipped(f"{source.name} does not compile: {done.stderr.strip()[-400:]}")
 
 
 def _headers() -> bool:

@@ -11,8 +11,9 @@ from asteros import clock
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 # Four characters (20 bits) at once.
-_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+_PAIRS = [(a + b).encode() for a in _ALPHABET for b in _ALPHABET]
 _BLOCK = 1 << 20
+ULID_BYTES = 26
 
 
 def _encode(value: int, length: int) -> str:
@@ -29,19 +30,23 @@ class UlidGenerator:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._millis = 0
-        self._head = ""  # first 22 characters: time and the high 60 random bits
+        self._head = b""  # first 22 characters: time and the high 60 random bits
         self._tail = _BLOCK  # low 20 bits, counted up
 
     def __call__(self) -> str:
+        return self.block(1)[0].decode()
+
+    def block(self, count: int) -> list[bytes]:
+        """So many ULIDs in a row, as ASCII; at most _BLOCK / 2."""
         with self._lock:
             millis = clock.now() // 1_000_000
-            if millis > self._millis or self._tail >= _BLOCK:
-                self._millis = max(millis, self._millis + (self._tail >= _BLOCK))
-                self._head = _encode(self._millis, 10) + _encode(secrets.randbits(60), 12)
+            if millis > self._millis or self._tail + count > _BLOCK:
+                self._millis = max(millis, self._millis + 1)
+                self._head = (_encode(self._millis, 10) + _encode(secrets.randbits(60), 12)).encode()
                 self._tail = secrets.randbits(19)
-            tail = self._tail
-            self._tail = tail + 1
-            return self._head + _PAIRS[tail >> 10] + _PAIRS[tail & 1023]
+            head, first = self._head, self._tail
+            self._tail = first + count
+        return [head + _PAIRS[tail >> 10] + _PAIRS[tail & 1023] for tail in range(first, first + count)]
 
 
 ulid = UlidGenerator()

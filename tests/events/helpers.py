@@ -15,11 +15,23 @@ from asteros.events.filters import Filter, compiled
 from asteros.events.hub import Hub
 from asteros.events.log import EventLog
 from asteros.events.subscription import Options, Subscription
+from asteros.events.texts import TextDraft
 from asteros.stores.base import AgentRef, Scope, Segment
 
 ALL = Filter()
 Frame = event_pb2.EventFrame
 LIMIT = 10.0  # seconds that a correct log never needs
+
+
+def as_event(drafted: event_pb2.Event | TextDraft) -> event_pb2.Event:
+    """What is in line, as the event it will be; a text has no id yet."""
+    if not isinstance(drafted, tuple):
+        return drafted
+    pattern, delta = drafted
+    event = event_pb2.Event.FromString(pattern.before + pattern.after)
+    event.progress.text_chunk.delta = delta
+    event.progress.text_chunk.SetInParent()
+    return event
 
 
 class House:

@@ -1,17 +1,17 @@
 """Frames are encoded once, by hand, and must be what protobuf would have written."""
 
 import pytest
-from events.helpers import House, parsed, text
+from events.helpers import House, as_event, parsed, text
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aster.v1 import agent_service_pb2, common_pb2, event_pb2, event_service_pb2
-from asteros import clock
+from asteros import clock, ids
 from asteros.events import frames
-from asteros.events.catalogue import Stamp
+from asteros.events.catalogue import KINDS, Stamp
 from asteros.events.cursor import CursorCodec, Place
 from asteros.events.frames import Sealer
-from asteros.stores.base import Scope, Unit
+from asteros.stores.base import Scope, Segment, Unit
 
 pytestmark = pytest.mark.anyio
 
@@ -45,32 +45,59 @@ def test_there_are_streams() -> None:
     assert len(STREAMS) >= 5
 
 
-@pytest.mark.usefixtures("_noon")
-def test_sealed_bytes_are_what_protobuf_writes() -> None:
-    unit = _unit("a", "b" * 200, "c" * 20_000, "")
-    segment = Sealer(CODEC)(unit, 11, 101)
+def _check(unit: Unit, first: int, position: int) -> Segment:
+    """The segment of a unit, every field of it as protobuf would have written it."""
+    segment = Sealer(CODEC)(unit, first, position)
+    got = event_service_pb2.SubscribeResponse.FromString(segment.body)
     expected = event_service_pb2.SubscribeResponse()
     for index, event in enumerate(unit.events):
-        assert event.sequence == 11 + index
-        assert event.create_time == clock.timestamp(1_700_000_000_000_000_005)
-        expected.frames.add(cursor=CODEC.encode(Place(7, 101 + index, 11 + index)), event=event)
-    got = event_service_pb2.SubscribeResponse.FromString(segment.body)
-    assert [frame.event for frame in got.frames] == [frame.event for frame in expected.frames]
-    assert [CODEC.decode(frame.cursor) for frame in got.frames] == [
-        CODEC.decode(frame.cursor) for frame in expected.frames
+        cursor = CODEC.encode(Place(7, position, first)) if not index else got.frames[index].cursor
+        assert CODEC.decode(cursor) == Place(7, position + index, first + index)
+        frame = expected.frames.add(cursor=cursor)
+        frame.event.CopyFrom(as_event(event))
+        frame.event.id = frame.event.id or got.frames[index].event.id
+        frame.event.sequence = first + index
+        frame.event.create_time.CopyFrom(clock.timestamp(segment.create_time))
+    assert segment.body == expected.SerializeToString(deterministic=True)
+    assert segment.kinds == bytes(KINDS[frame.event.event_type].code for frame in got.frames)
+    assert [got.frames[index].ByteSize() for index in range(segment.count)] == [
+        parsed(segment.slice(index, index + 1))[0].ByteSize() for index in range(segment.count)
     ]
-    assert got.SerializeToString(deterministic=True) == segment.body
+    assert len({frame.event.id for frame in got.frames}) == segment.count
+    return segment
+
+
+@pytest.mark.usefixtures("_noon")
+def test_sealed_bytes_are_what_protobuf_writes() -> None:
+    segment = _check(_unit("a", "b" * 200, "c" * 20_000, ""), 11, 101)
     assert (segment.first_sequence, segment.last_sequence) == (11, 14)
     assert (segment.position, segment.last_position, segment.create_time) == (101, 104, 1_700_000_000_000_000_005)
     assert segment.kinds == bytes([65] * 4)
 
 
+@pytest.mark.parametrize("first", [1, 120, 127, 128, 16_380, 2_097_150, 2**40])
+def test_sequences_at_the_edges_of_their_coding(first: int) -> None:
+    _check(_unit(*("x" * length for length in range(9))), first, first)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abT"), st.text(max_size=140)), min_size=1, max_size=12),
+    st.integers(1, 2**47),
+)
+def test_texts_among_other_events_and_of_several_steps(parts: list[tuple[str, str]], first: int) -> None:
+    stamps = {"a": Stamp("a1", Scope("s1", "t1"), step=1), "b": Stamp("a1", Scope("s1", "t1"), step=200)}
+    events = [
+        stamps["a"].event(event_pb2.ThinkChunk(delta=delta)) if which == "T" else stamps[which].text(delta)
+        for which, delta in parts
+    ]
+    _check(Unit(7, 1, Scope("s1", "t1"), events), first, first)
+
+
 @pytest.mark.usefixtures("_noon")
-def test_golden_bytes_of_a_frame() -> None:
+def test_golden_bytes_of_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """The form on disk and on the wire: a change of it is a change of the format."""
-    unit = _unit("hi")
-    unit.events[0].id = "01HF0000000000000000000000"
-    segment = Sealer(CODEC)(unit, 1, 1)
+    monkeypatch.setattr(ids.ulid, "block", lambda count: [b"01HF0000000000000000000000"] * count)
+    segment = Sealer(CODEC)(_unit("hi"), 1, 1)
     assert segment.body.hex() == (
         "0a7c"  # frames, 124 bytes
         "0a24" + b"AAAABwAAAAAAAQAAAAAAARPh0CSMAAAArzXd".hex() + "1254"  # cursor; event, 84 bytes

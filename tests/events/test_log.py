@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from events.fakes import MemoryStore, settled
-from events.helpers import House, frames, message, numbers
+from events.helpers import House, frames, message, numbers, text
 
 from aster.v1 import agent_pb2
 from asteros import errors
@@ -141,7 +141,7 @@ async def test_a_failed_commit_reaches_every_caller_and_the_next_goes_on(
 
 async def test_one_bad_unit_does_not_take_others_with_it(house: House) -> None:
     good, bad = house.agent("a1"), house.agent("a2")
-    broken = Stamp(bad.id).text("x")
+    broken = Stamp(bad.id).event(text("x"))
     broken.event_type = "no.kind"
     written = [_post(house, good), house.log.append(bad, 0, [broken]), _post(house, good, turn="t")]
     first, failed, last = await asyncio.gather(*written, return_exceptions=True)

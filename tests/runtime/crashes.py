@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from events.helpers import as_event
 from runtime.helpers import World, kinds
 
 from asteros.stores.base import Outcome, Sealer, Unit
@@ -29,7 +30,7 @@ async def snapshots(world: World, play: Callable[[], Awaitable[Any]], folder: Pa
 
     async def copied(units: Sequence[Unit], seal: Sealer) -> list[Outcome]:
         outcomes = await commit(units, seal)
-        events = [event for unit in units for event in unit.events]
+        events = [as_event(event) for unit in units for event in unit.events]
         found.append(Snapshot(world.copy(folder / str(len(found))), tuple(world.box.did), kinds(events)))
         return outcomes
 

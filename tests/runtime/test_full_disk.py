@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from events.fakes import settled
+from events.helpers import as_event
 from runtime.helpers import ASK_ALWAYS, World, call, check_events, check_history, kinds, of, shape
 
 from aster.v1 import agent_pb2
@@ -27,7 +28,7 @@ class Disk:
         world.store.commit = self  # type: ignore[method-assign, assignment]
 
     async def __call__(self, units: Sequence[Unit], seal: Sealer) -> list[Outcome]:
-        if self.full(kinds([event for unit in units for event in unit.events])):
+        if self.full(kinds([as_event(event) for unit in units for event in unit.events])):
             self.refused += 1
             raise errors.StorageFull()
         return await self._commit(units, seal)

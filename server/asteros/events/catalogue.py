@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from aster.v1 import common_pb2, event_pb2
 from asteros import ids
+from asteros.events.texts import TextDraft, TextPattern
 from asteros.stores.base import NO_SCOPE, Scope
 
 CHANNELS = {
@@ -87,13 +88,12 @@ class Stamp:
     parent_turn_id: str = ""
     parent_call_id: str = ""
     _patterns: dict[str, event_pb2.Event] = field(default_factory=dict)
+    _texts: TextPattern | None = None
     _pattern_step: int = 0
 
     def event(self, payload: Message) -> event_pb2.Event:
         """An event with this payload; sequence and create_time come when it is stored."""
-        if self._pattern_step != self.step:
-            self._patterns.clear()
-            self._pattern_step = self.step
+        self._forget_other_steps()
         name = payload.DESCRIPTOR.full_name
         pattern = self._patterns.get(name)
         if pattern is None:
@@ -105,19 +105,18 @@ class Stamp:
         getattr(getattr(event, channel), kind).CopyFrom(payload)
         return event
 
-    def text(self, delta: str) -> event_pb2.Event:
-        """progress.text_chunk: the hot path, without an intermediate message."""
+    def text(self, delta: str) -> TextDraft:
+        """progress.text_chunk: the hot path. It gets its id when it is stored, too."""
+        if self._texts is None or self._pattern_step != self.step:
+            self._forget_other_steps()
+            self._texts = TextPattern(self._pattern("progress", "text_chunk"))
+        return self._texts, delta
+
+    def _forget_other_steps(self) -> None:
         if self._pattern_step != self.step:
             self._patterns.clear()
+            self._texts = None
             self._pattern_step = self.step
-        pattern = self._patterns.get("text")
-        if pattern is None:
-            pattern = self._patterns["text"] = self._pattern("progress", "text_chunk")
-        event = event_pb2.Event()
-        event.CopyFrom(pattern)
-        event.id = ids.ulid()
-        event.progress.text_chunk.delta = delta
-        return event
 
     def _pattern(self, channel: str, kind: str) -> event_pb2.Event:
         known = KINDS[f"{channel}.{kind}"]

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 
 _HEAD = struct.Struct(">IQQ")  # agent key, position, sequence; the two Q are cut to 48 bits
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-_TWO = [a + b for a in _ALPHABET for b in _ALPHABET]  # 12 bits as two characters
+_TWO = [(a + b).encode() for a in _ALPHABET for b in _ALPHABET]  # 12 bits as two characters
 _MASK = (1 << 24) - 1
 LENGTH = 36
 MAX_INDEX = 4096  # events in a segment
+TAIL_BYTES = 6  # of a cursor: what differs within a segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +38,21 @@ class Place:
 
 
 class SegmentCursors:
-    """Cursors of the events of one segment."""
+    """Cursors of the events of one segment: ``head`` is common to all, ``tail`` is each one's own."""
 
-    __slots__ = ("_a", "_b", "_head")
+    __slots__ = ("_a", "_b", "head")
 
     def __init__(self, codec: "CursorCodec", agent_key: int, position: int, sequence: int) -> None:
-        self._head, self._a, self._b = codec.begin(agent_key, position, sequence)
+        head, self._a, self._b = codec.begin(agent_key, position, sequence)
+        self.head = head + b"AA"
+
+    def tail(self, index: int) -> bytes:
+        """The last TAIL_BYTES of an event's cursor."""
+        check = (self._a * (index + 1) + self._b) & _MASK
+        return _TWO[index] + _TWO[check >> 12] + _TWO[check & 4095]
 
     def __getitem__(self, index: int) -> str:
-        check = (self._a * (index + 1) + self._b) & _MASK
-        return self._head + "AA" + _TWO[index] + _TWO[check >> 12] + _TWO[check & 4095]
+        return (self.head + self.tail(index)).decode()
 
 
 class CursorCodec:
@@ -55,11 +61,11 @@ class CursorCodec:
     def __init__(self, secret: bytes) -> None:
         self._key = hashlib.blake2b(secret, key=b"aster cursor", digest_size=32).digest()
 
-    def begin(self, agent_key: int, position: int, sequence: int) -> tuple[str, int, int]:
+    def begin(self, agent_key: int, position: int, sequence: int) -> tuple[bytes, int, int]:
         packed = _HEAD.pack(agent_key, position, sequence)
         head = packed[:4] + packed[6:12] + packed[14:20]
         digest = hashlib.blake2b(head, key=self._key, digest_size=11).digest()
-        text = base64.urlsafe_b64encode(head + digest[:5]).decode("ascii")
+        text = base64.urlsafe_b64encode(head + digest[:5])
         return text, int.from_bytes(digest[5:8], "big") | 1, int.from_bytes(digest[8:11], "big")
 
     def encode(self, place: Place) -> str:

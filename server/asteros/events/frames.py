@@ -4,31 +4,19 @@ A frame's bytes depend on the event alone, so every subscriber of every RPC shar
 them: the field ``frames`` has number 1 in every stream response (a test keeps it),
 and a response is the joined bytes of its frames."""
 
+import itertools
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from aster.v1 import common_pb2, event_pb2, event_service_pb2
-from asteros import clock
+from asteros import clock, ids
 from asteros.events import catalogue
 from asteros.events.cursor import CursorCodec, Place, SegmentCursors
+from asteros.events.texts import CURSOR_HEAD, EVENT_TAG, FRAME_TAG, TextDraft, TextFrames, TextPattern, length
 from asteros.stores.base import Segment, Unit
 
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-# Lengths of ordinary frames, looked up instead of computed.
-_LENGTHS = [_varint(value) for value in range(8192)]
-_FRAME_TAG = b"\x0a"  # repeated EventFrame frames = 1, in every response
-_CURSOR_HEAD = b"\x0a\x24"  # EventFrame.cursor = 1, 36 bytes
-_EVENT_TAG = b"\x12"  # EventFrame.event = 2
-
-
-def _length(value: int) -> bytes:
-    return _LENGTHS[value] if value < 8192 else _varint(value)
+_TEXT_KIND = bytes((catalogue.KINDS["progress.text_chunk"].code,))
 
 
 class Sealer:
@@ -39,29 +27,60 @@ class Sealer:
 
     def __call__(self, unit: Unit, first_sequence: int, position: int) -> Segment:
         now = clock.now()
-        seconds, nanos = divmod(now, clock.NANOS)
         cursors = SegmentCursors(self._codec, unit.agent_key, position, first_sequence)
-        parts: list[bytes] = []
-        ends: list[int] = []
-        end = 0
-        for index, event in enumerate(unit.events):
-            event.sequence = first_sequence + index
-            stored = event.create_time
-            stored.seconds, stored.nanos = seconds, nanos
+        body = _Body(cursors, first_sequence, clock.timestamp(now))
+        for pattern, run in itertools.groupby(unit.events, _pattern_of):
+            if pattern is None:
+                body.add(run)
+            else:
+                body.add_texts(pattern, list(run))
+        ends = tuple(itertools.accumulate(body.sizes))
+        return Segment(
+            position, unit.agent_key, first_sequence, now, unit.scope, bytes(body.kinds), ends, b"".join(body.parts)
+        )
+
+
+def _pattern_of(event: event_pb2.Event | TextDraft) -> TextPattern | None:
+    return event[0] if type(event) is tuple else None
+
+
+class _Body:
+    """The frames of one segment while they are made."""
+
+    def __init__(self, cursors: SegmentCursors, first_sequence: int, create_time: Timestamp) -> None:
+        self.parts: list[bytes] = []
+        self.sizes: list[int] = []  # one per event
+        self.kinds = bytearray()
+        self._cursors = cursors
+        self._first = first_sequence
+        self._create_time = create_time
+
+    def add(self, events: Iterable[event_pb2.Event]) -> None:
+        for event in events:
+            index = len(self.sizes)
+            event.sequence = self._first + index
+            event.create_time.CopyFrom(self._create_time)
             data = event.SerializeToString()
-            frame = b"".join((_CURSOR_HEAD, cursors[index].encode(), _EVENT_TAG, _length(len(data)), data))
-            head = _FRAME_TAG + _length(len(frame))
-            parts += (head, frame)
-            end += len(head) + len(frame)
-            ends.append(end)
-        kinds = bytes([catalogue.KINDS[event.event_type].code for event in unit.events])
-        return Segment(position, unit.agent_key, first_sequence, now, unit.scope, kinds, tuple(ends), b"".join(parts))
+            head = self._cursors.head
+            frame = b"".join((CURSOR_HEAD, head, self._cursors.tail(index), EVENT_TAG, length(len(data)), data))
+            size = length(len(frame))
+            self.parts += (FRAME_TAG, size, frame)
+            self.sizes.append(len(FRAME_TAG) + len(size) + len(frame))
+            self.kinds.append(catalogue.KINDS[event.event_type].code)
+
+    def add_texts(self, pattern: TextPattern, drafts: Sequence[TextDraft]) -> None:
+        create_time = event_pb2.Event(create_time=self._create_time).SerializeToString()
+        index = len(self.sizes)
+        frames = TextFrames(pattern, self._cursors, create_time)
+        event_ids = ids.ulid.block(len(drafts))
+        self.sizes += frames.write(drafts, event_ids, index, self._first + index, self.parts)
+        self.kinds += _TEXT_KIND * len(drafts)
 
 
 def wrapped(frame: event_pb2.EventFrame) -> bytes:
     """One frame as the bytes of a response that holds it alone."""
     data = frame.SerializeToString()
-    return _FRAME_TAG + _length(len(data)) + data
+    return FRAME_TAG + length(len(data)) + data
 
 
 def started(subscription_id: str, log_epoch: str, oldest: int, latest: int, cursor: str) -> bytes:

@@ -5,17 +5,19 @@ appends a reference to each matching subscription and wakes it at most once; it
 never awaits a reader, so no reader can slow another or the agent (guarantee T1)."""
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from asteros import clock
+from asteros import clock, errors
 from asteros.events.filters import Filter
 from asteros.stores.base import AgentRef, Segment
 
 if TYPE_CHECKING:
     from asteros.events.subscription import Subscription
 
+_log = logging.getLogger(__name__)
 TICK = 0.25  # seconds between looks at the clock: the grain of heartbeats and write limits
 
 
@@ -111,10 +113,14 @@ class Hub:
             views: dict[int, Sequence[int]] = {}
             for subscription in (*(mine or ()), *(all_agents or ())):
                 wanted = subscription.filter
-                indexes = views.get(id(wanted))
-                if indexes is None:
-                    indexes = views[id(wanted)] = wanted.indexes(segment)
-                subscription.offer(ref, segment, indexes)
+                try:
+                    indexes = views.get(id(wanted))
+                    if indexes is None:
+                        indexes = views[id(wanted)] = wanted.indexes(segment)
+                    subscription.offer(ref, segment, indexes)
+                except Exception:  # of one reader: neither the log nor the others may end with it
+                    _log.exception("subscription %s could not take a segment", subscription.id)
+                    subscription.end(errors.AsterError("internal error"))
 
     # -- time -------------------------------------------------------------------
 

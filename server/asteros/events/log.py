@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aster.v1 import event_pb2
-from asteros import errors
+from asteros import errors, failpoints
 from asteros.events.cursor import MAX_INDEX, CursorCodec
 from asteros.events.frames import Sealer
 from asteros.events.hub import Hub
+from asteros.events.texts import TextDraft
 from asteros.stores.base import NO_SCOPE, AgentRef, Row, Scope, Segment, Store, Unit
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class EventLog:
         self,
         ref: AgentRef,
         epoch: int,
-        events: Sequence[event_pb2.Event] = (),
+        events: Sequence[event_pb2.Event | TextDraft] = (),
         rows: Sequence[Row] = (),
         scope: Scope = NO_SCOPE,
     ) -> Written:
@@ -100,6 +101,21 @@ class EventLog:
         self._work.set()
         return entry.written
 
+    def extend(self, ref: AgentRef, event: event_pb2.Event | TextDraft, scope: Scope, written: Written) -> bool:
+        """Adds an event to the unit in line that ``append`` gave this future for; False, and nothing
+        done, when it no longer grows. Made for tokens: ``append`` comes to the same."""
+        last = self._growing.get(ref.key)
+        if last is None or last.written is not written or last.unit.scope is not scope:
+            return False
+        events = last.unit.events
+        events.append(event)
+        self._events_in_line += 1
+        if self._events_in_line > ROOM:
+            self._room.clear()
+        if len(events) >= MAX_SEGMENT_EVENTS:
+            del self._growing[ref.key]
+        return True
+
     def _count(self, more: int) -> None:
         self._events_in_line += more
         if self._events_in_line > ROOM:
@@ -119,7 +135,16 @@ class EventLog:
             await self._work.wait()
             self._work.clear()
             while self._line:
-                await self._commit(self._take_group())
+                await self._survive(self._take_group())
+
+    async def _survive(self, group: list[_Entry]) -> None:
+        """Commits a group; a fault of ours fails its writers, and never ends the log."""
+        try:
+            await self._commit(group)
+        except Exception as error:
+            _log.exception("a group of the log was given up")
+            for entry in group:
+                _fail(entry.written, error)
 
     def _take_group(self) -> list[_Entry]:
         self._growing.clear()
@@ -134,6 +159,7 @@ class EventLog:
 
     async def _commit(self, group: list[_Entry]) -> None:
         try:
+            await failpoints.reach("log.before_append")
             outcomes = await self._store.commit([entry.unit for entry in group], self._seal)
         except Exception as error:
             if not isinstance(error, errors.AsterError):
@@ -151,12 +177,14 @@ class EventLog:
             (entry.ref, outcome) for entry, outcome in zip(group, outcomes, strict=True) if isinstance(outcome, Segment)
         ]
         self.groups += 1
-        self.hub.publish(shown)
+        await failpoints.reach("log.after_append_before_ack")
         for entry, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 _fail(entry.written, outcome)
             elif not entry.written.done():
                 entry.written.set_result(outcome)
+        await failpoints.reach("log.after_ack_before_publish")
+        self.hub.publish(shown)  # in the same tick: whoever waited runs behind it
 
     def _left(self, group: list[_Entry]) -> None:
         count = sum(len(entry.unit.events) for entry in group)

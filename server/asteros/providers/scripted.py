@@ -7,8 +7,7 @@ follows from the messages alone, so a replay after a crash plays the same step."
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 from aster.v1 import agent_pb2, common_pb2
@@ -34,6 +33,10 @@ from asteros.providers.steps import (
 NAME = "scripted"
 MAX_FLOOD = 10_000_000
 BYTES_PER_TOKEN = 4
+
+# What an action comes to, piece by piece: text, seconds of silence, or a chunk.
+Item = str | float | ModelChunk
+Load = Callable[[], Awaitable[Step]]
 
 _FLOOD = re.compile(r"flood:(\d{1,8})@(\d{1,6}(?:\.\d{1,3})?)")
 _SCRIPT = "script:"
@@ -70,15 +73,9 @@ class ScriptedProvider:
         except errors.ConfigError as error:
             raise errors.bad_field(field, str(error)) from None
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk, None]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk, None]:
         """See ``Provider.stream``. A model name or script that is not valid raises ``ProviderRejected``."""
-        try:
-            step = await self._step(request.config.model, request.messages)
-        except errors.ConfigError as error:
-            raise errors.ProviderRejected(str(error), provider=NAME) from None
-        async with aclosing(_Play(request).run(step)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return _Play(request).run(lambda: self._step(request.config.model, request.messages))
 
     async def aclose(self) -> None:
         """Nothing to free."""
@@ -120,28 +117,30 @@ class _Play:
         self._usage: common_pb2.TokenUsage | None = None
         self._stop = agent_pb2.STOP_REASON_UNSPECIFIED
 
-    async def run(self, step: Step) -> AsyncGenerator[ModelChunk, None]:
-        """The chunks of one step and their ``Finish``."""
+    async def run(self, load: Load) -> AsyncGenerator[ModelChunk, None]:
+        """The chunks of one step and their ``Finish``.
+
+        One generator for all of it: a flood measures what stands behind the model."""
         called = False
-        for action in step:
-            async with aclosing(self._chunks(action)) as chunks:
-                async for chunk in chunks:
-                    called = called or isinstance(chunk, ToolUse)
-                    yield chunk
+        for action in await _loaded(load):
+            for item in _paced(action) if isinstance(action, Say | Flood) else self._chunks(action):
+                if isinstance(item, str):
+                    if fitting := self._take(item):
+                        yield TextDelta(fitting)
+                elif isinstance(item, float):
+                    await _silence(item, self._idle)
+                else:
+                    called = called or isinstance(item, ToolUse)
+                    yield item
+                if self._stop:
+                    break
             if self._stop:
                 break
         natural = agent_pb2.STOP_REASON_TOOL_USE if called else agent_pb2.STOP_REASON_END_TURN
         yield Finish(self._stop or natural, self._usage or self._counted(), self._model)
 
-    async def _chunks(self, action: Action) -> AsyncGenerator[ModelChunk, None]:
+    def _chunks(self, action: Action) -> Iterator[Item]:
         match action:
-            case Say() | Flood():
-                async with aclosing(_paced(action, self._idle)) as texts:
-                    async for text in texts:
-                        if fitting := self._take(text):
-                            yield TextDelta(fitting)
-                        if self._stop:
-                            return
             case Think(text):
                 for piece in pieces(text):
                     if fitting := self._take(piece):
@@ -151,12 +150,7 @@ class _Play:
                 if self._take(input_json) == input_json and not self._stop:
                     yield ToolUse(common_pb2.ToolCall(id=id or ids.new("call_"), name=name, input_json=input_json))
             case Pause(seconds):
-                await _silence(seconds, self._idle)
-            case _:
-                self._note(action)
-
-    def _note(self, action: Use | Stop | Fail) -> None:
-        match action:
+                yield float(seconds)
             case Use(usage):
                 self._usage = usage
             case Stop(reason):
@@ -197,11 +191,18 @@ async def _silence(seconds: float, idle: float) -> None:
     await clock.sleep(seconds)
 
 
-async def _paced(action: Say | Flood, idle: float) -> AsyncGenerator[str, None]:
+async def _loaded(load: Load) -> Step:
+    try:
+        return await load()
+    except errors.ConfigError as error:
+        raise errors.ProviderRejected(str(error), provider=NAME) from None
+
+
+def _paced(action: Say | Flood) -> Iterator[Item]:
     if isinstance(action, Say):
         for piece in pieces(action.text, action.chunk):
             yield piece
-            await _silence(action.pause, idle)
+            yield action.pause
         return
     start = clock.monotonic()
     for number in range(action.count):
@@ -209,7 +210,7 @@ async def _paced(action: Say | Flood, idle: float) -> AsyncGenerator[str, None]:
             # By the clock and not by the gap: a slow reader does not slow the flood down for good.
             due = start + number / action.rate - clock.monotonic()
             if due > 0:
-                await _silence(due, idle)
+                yield due
         yield f"tok{number} "
         if number % _BREATH == _BREATH - 1:
-            await clock.sleep(0)
+            yield 0.0

@@ -15,9 +15,11 @@ from aster.v1 import event_pb2
 from asteros.events.cursor import Place
 from asteros.events.frames import place
 from asteros.events.log import EventLog, Written
+from asteros.events.texts import TextDraft
 from asteros.stores.base import NO_SCOPE, AgentRef, Row, Scope, Segment
 
 M = TypeVar("M", bound=Message)
+Event = event_pb2.Event | TextDraft
 
 
 def snapshot(message: M) -> M:
@@ -39,7 +41,7 @@ class Journal:
         self._newest: Written | None = None  # the last write in line, and the last whose failure counts
         self._watched: Written | None = None
 
-    def put(self, events: Sequence[event_pb2.Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE) -> Written:
+    def put(self, events: Sequence[Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE) -> Written:
         """Puts a change in line; see ``EventLog.append``. Whoever waits for it learns of a failure."""
         written = self._log.append(self.ref, self.epoch, events, rows, scope)
         if written is not self._newest:  # events of one segment share its future
@@ -47,7 +49,7 @@ class Journal:
             written.add_done_callback(self._wrote)
         return written
 
-    def post(self, events: Sequence[event_pb2.Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE) -> Written:
+    def post(self, events: Sequence[Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE) -> Written:
         """The same for the turn in progress, which need not wait: a failure shows at its next ``flow``."""
         written = self.put(events, rows, scope)
         if written is not self._watched:
@@ -55,8 +57,13 @@ class Journal:
             written.add_done_callback(self._failed)
         return written
 
+    def post_text(self, draft: TextDraft, scope: Scope) -> None:
+        """``post`` of one piece of text: made for every token of a model."""
+        if self._watched is None or not self._log.extend(self.ref, draft, scope, self._watched):
+            self.post((draft,), (), scope)
+
     async def write(
-        self, events: Sequence[event_pb2.Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE
+        self, events: Sequence[Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE
     ) -> Segment | None:
         """Puts a change in line and waits until it is durable. Cancelled: it is written all the same."""
         return await asyncio.shield(self.put(events, rows, scope))
