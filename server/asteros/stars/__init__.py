@@ -1,0 +1,1 @@
+"""Stars: agents that work together on one task."""

@@ -1,0 +1,1 @@
+"""Plans of work, stored and carried out step by step, over restarts."""
