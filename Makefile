@@ -12,13 +12,14 @@ PACKAGES := clients/python server
 
 # Set on the command line: make run ARGS="--port 6000", make test ARGS="-k cursor".
 ARGS ?=
-# Test processes. Empty: one. Most tests wait for servers of their own rather than
-# for the processor, so more of them help only on a machine with cores to spare.
-WORKERS ?=
+# Test processes; auto: one a core. 0: one, and none beside it (for a debugger).
+WORKERS ?= auto
 # Lane, seed and case of `make robustness`; a red run prints the line that repeats it.
 LANE ?= long
 SEED ?=
 CASE ?=
+# How long each fuzzer of `make fuzz` runs.
+FUZZ_SECONDS ?= 600
 
 .PHONY: help
 help: ## Show this list
@@ -46,16 +47,21 @@ run: setup ## Start the server (ARGS="--help" lists its options)
 # -- test ------------------------------------------------------------------
 
 .PHONY: test
-test: setup .venv-proto/.stamp ## Run the quick tests (ARGS="-k name", WORKERS=2)
-	$(PYTEST) -m "not long and not fuzz" $(if $(WORKERS),-n $(WORKERS)) $(ARGS)
+test: setup .venv-proto/.stamp ## Run the quick tests (ARGS="-k name", WORKERS=0 for one process)
+	$(PYTEST) -m "not long and not fuzz and not clients" -n $(WORKERS) $(ARGS)
+	@echo "left out: the clients in Go, TypeScript, Java and Rust, which are built first (make clients)"
 
 .PHONY: robustness
 robustness: setup ## Kill, starve and partition servers, up to 20 minutes (LANE=night SEED= CASE=)
 	LANE=$(LANE) SEED=$(SEED) $(PYTEST) tests/robustness -m long --timeout 1200 $(if $(CASE),-k '$(CASE)') $(ARGS)
 
 .PHONY: fuzz
-fuzz: setup ## Run the fuzzers
-	$(PYTEST) tests -m fuzz --timeout 1200 $(ARGS)
+fuzz: setup ## Run the fuzzers (FUZZ_SECONDS=600 of each, SEED=)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) SEED=$(SEED) $(PYTEST) tests -m fuzz --timeout 1200 $(ARGS)
+
+.PHONY: clients
+clients: setup .venv-proto/.stamp ## Build and test the clients of all languages whose toolchain is here
+	$(PYTEST) tests/clients -m "clients or long" -rs $(ARGS)
 
 .PHONY: bench
 bench: setup ## Measure against the peers, about ten minutes
@@ -91,12 +97,18 @@ fix: setup .venv-proto/.stamp ## Repair what `check` can repair by itself
 # -- generated -------------------------------------------------------------
 
 .PHONY: proto
-proto: .venv-proto/.stamp ## Generate the stubs from proto/
+proto: .venv-proto/.stamp ## Generate the stubs and docs/openapi.json from proto/
 	scripts/generate.sh
+	@$(MAKE) openapi
+
+.PHONY: openapi
+openapi: setup ## Write docs/openapi.json from the stubs
+	$(BIN)/python scripts/openapi.py
 
 .PHONY: verify-proto
-verify-proto: .venv-proto/.stamp ## Are the committed stubs what proto/ gives?
+verify-proto: .venv-proto/.stamp setup ## Are the committed stubs and docs/openapi.json what proto/ gives?
 	scripts/verify-proto.sh
+	$(BIN)/python scripts/openapi.py --check
 
 .PHONY: lock
 lock: setup ## Write the hashed locks from requirements/*.in (ARGS=--upgrade for newer versions)
@@ -107,5 +119,6 @@ lock: setup ## Write the hashed locks from requirements/*.in (ARGS=--upgrade for
 .PHONY: clean
 clean: ## Remove what these targets made; never the server's data in .aster/
 	rm -rf .venv .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf clients/*/build clients/*/target clients/typescript/dist clients/typescript/node_modules
 	rm -rf bench/build bench/results $(foreach package,$(PACKAGES),$(package)/build $(package)/dist $(package)/*.egg-info)
 	find clients server tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

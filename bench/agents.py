@@ -78,7 +78,8 @@ def register(data_dir: Path, count: int, model: str = "echo") -> list[str]:
     names = [f"agent-{number:06d}" for number in range(count)]
     now = clock.timestamp(clock.now())
     state = agent_pb2.AGENT_STATE_CREATED
-    status = agent_pb2.AgentStatus(state=state, activity=agent_pb2.AGENT_ACTIVITY_IDLE).SerializeToString()
+    idle = agent_pb2.AGENT_ACTIVITY_IDLE
+    status = agent_pb2.AgentStatus(state=state, activity=idle).SerializeToString()
     settings = config(model)
     db = sqlite3.connect(data_dir / "aster.db", isolation_level=None)
     db.execute("BEGIN")
@@ -87,7 +88,7 @@ def register(data_dir: Path, count: int, model: str = "echo") -> list[str]:
         session = session_service_pb2.Session(
             id=ids.new("ses_"), agent_id=name, status="active", create_time=now, update_time=now
         )
-        values = ("default", name, state, TEMPLATE, "{}", agent.SerializeToString(), status, session.id)
+        values = ("default", name, state, TEMPLATE, "{}", agent.SerializeToString(), status, session.id, idle)
         key = db.execute(SQL["insert_agent"], values).lastrowid
         row = ("default", session.id, key, clock.nanos(now), session.SerializeToString())
         db.execute(SQL["insert_session"], row)

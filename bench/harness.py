@@ -24,17 +24,17 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PAGE = os.sysconf("SC_PAGE_SIZE")
 START_LIMIT = 60.0  # seconds
+GRPC_ALONE = ("--http-port", "-1", "--studio-port", "-1", "--metrics-port", "-1")
 
 
 class Process:
     """A started server, watched through the kernel and not through itself."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
+    def __init__(self, command: list[str], log: Path, **options: Any) -> None:
+        quiet = {"cwd": ROOT, "stdin": subprocess.DEVNULL} | options
         with log.open("wb") as out:
             # A session of its own: a signal to the terminal's group is for the bench, which then stops the server.
-            self.popen = subprocess.Popen(
-                command, cwd=ROOT, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
-            )
+            self.popen = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, **quiet)
         self.log = log
 
     def cpu_s(self) -> float:
@@ -66,6 +66,7 @@ class Server:
     port: int
     data_dir: Path
     start_s: float  # from exec to the first answer SERVING
+    http_port: int = 0  # 0: none
 
     @property
     def address(self) -> str:
@@ -111,7 +112,7 @@ class Bench:
     def aster(self, data_dir: Path | None = None, *flags: str) -> Iterator[Server]:
         """Our server as users run it: every option at its default but ports and folder."""
         data = data_dir or self.folder("data")
-        options = ["--data-dir", str(data), "--grpc-port", "0", "--metrics-port", "-1", "--log-level", "warning"]
+        options = ["--data-dir", str(data), "--grpc-port", "0", *GRPC_ALONE, "--log-level", "warning"]
         command = [sys.executable, "-m", "asteros", "serve", *options, *flags]
         with self._started(command, data) as server:
             yield server
@@ -132,11 +133,12 @@ class Bench:
                 if process.popen.poll() is not None or time.perf_counter() - began > START_LIMIT:
                     raise RuntimeError(f"{' '.join(command[1:4])} did not start: {process.words()}")
                 time.sleep(0.002)
-            port = json.loads(ready.read_text())["grpc_port"]
+            ports = json.loads(ready.read_text())
+            port: int = ports["grpc_port"]
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
                 answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
-            yield Server(process, port, folder, time.perf_counter() - began)
+            yield Server(process, port, folder, time.perf_counter() - began, ports.get("http_port", 0))
         finally:
             process.stop()
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
@@ -145,26 +145,25 @@ def _install_headers() -> None:
         raise Skipped(f"no nghttp2 headers, and `apt-get install -y {wanted}` failed: {done.stderr.strip()[-200:]}")
 
 
-class Client:
-    """One run of the load client. Use it as a context: what is left of it is ended there."""
+class Started:
+    """A load client that runs. Use it as a context: what is left of it is ended there."""
 
-    def __init__(self, port: int, call: Call, **options: object) -> None:
-        self._file = tempfile.NamedTemporaryFile("w", suffix=".hex", delete=False)  # noqa: SIM115 - closed here
-        with self._file as out:
-            out.writelines(request.hex() + "\n" for request in call.requests)
-        named = [f"{key}={value}" for key, value in options.items()]
-        command = [str(LOAD), str(port), call.path, self._file.name, *named]
+    def __init__(self, command: list[str], stdin: str = "") -> None:
         self._lines: list[str] = []
-        self._popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        self._popen = subprocess.Popen(command, cwd=HERE.parent, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        assert self._popen.stdin is not None
+        self._popen.stdin.write(stdin)
+        self._popen.stdin.close()
+        self._popen.stdin = None  # communicate() would flush it
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._popen.poll() is None:
             self._popen.kill()
         self._popen.communicate()
-        Path(self._file.name).unlink(missing_ok=True)
 
     def wait_open(self) -> None:
         """Returns when every first call has had its first message, or the client has ended."""
@@ -181,6 +180,21 @@ class Client:
         result = parse([*self._lines, *out.splitlines()])
         result.extra["stderr"] = err.strip()[-300:]
         return result
+
+
+class Client(Started):
+    """One run of the native client."""
+
+    def __init__(self, port: int, call: Call, **options: object) -> None:
+        self._file = tempfile.NamedTemporaryFile("w", suffix=".hex", delete=False)  # noqa: SIM115 - closed here
+        with self._file as out:
+            out.writelines(request.hex() + "\n" for request in call.requests)
+        named = [f"{key}={value}" for key, value in options.items()]
+        super().__init__([str(LOAD), str(port), call.path, self._file.name, *named])
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        Path(self._file.name).unlink(missing_ok=True)
 
 
 def run(port: int, call: Call, cpu: Callable[[], float], options: Mapping[str, object]) -> Result:

@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from asteros.errors import RefusedToStart
 
 ASTEROS = [sys.executable, "-m", "asteros"]
 LIMIT = 30.0  # seconds
+NO_HTTP = {"http_port": -1, "studio_port": -1}
+GRPC_ALONE = ("--http-port", "-1", "--studio-port", "-1", "--metrics-port", "-1")
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +72,7 @@ def test_bad_variable(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
 
 
 HELP = [
-    ((), ["serve", "keys", "--version"]),
+    ((), ["serve", "doctor", "keys", "--version"]),
     (("serve",), ["--grpc-port", "--enable-auth", "(default 50051)", "--config"]),
     (("keys",), ["create", "list", "revoke"]),
     (("keys", "create"), ["--scope", "--days", "--data-dir"]),
@@ -92,7 +96,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 # -- safe defaults: exit 78 (security, part 1) ----------------------------------------------
 
-OUTSIDE = ("--host", "0.0.0.0", "--grpc-port", "0", "--metrics-port", "-1")
+OUTSIDE = ("--host", "0.0.0.0", "--grpc-port", "0", *GRPC_ALONE)
 UNSAFE: dict[str, tuple[tuple[str, ...], list[str]]] = {
     "no authentication": (OUTSIDE, ["asteros keys create", "127.0.0.1", "--insecure-no-auth"]),
     "a name that is not loopback": (("--host", "example.com"), ["asteros keys create", "--insecure-no-auth"]),
@@ -129,7 +133,7 @@ SAFE: dict[str, dict[str, Any]] = {
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", SAFE)
 async def test_safe(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
-    house = AsterOS(Options(data_dir=tmp_path, grpc_port=0, metrics_port=-1, **SAFE[name]))
+    house = AsterOS(Options(data_dir=tmp_path, grpc_port=0, metrics_port=-1, **NO_HTTP, **SAFE[name]))
     await house.start()
     await house.stop()
     assert ("ANYONE" in caplog.text) == ("insecure_no_auth" in SAFE[name])  # a banner at every start
@@ -140,13 +144,63 @@ async def test_ports_in_use(tmp_path: Path) -> None:
     first = AsterOS(Options(data_dir=tmp_path / "1", grpc_port=0, metrics_port=0))
     await first.start()
     taken: dict[str, dict[str, Any]] = {
-        "--grpc-port": {"grpc_port": first.grpc_port, "metrics_port": -1},
-        "--metrics-port": {"grpc_port": 0, "metrics_port": first.metrics_port},
+        "--grpc-port": {"grpc_port": first.grpc_port, **NO_HTTP, "metrics_port": -1},
+        "--http-port": {"grpc_port": 0, **NO_HTTP, "http_port": first.grpc_port, "metrics_port": -1},
+        "--metrics-port": {"grpc_port": 0, **NO_HTTP, "metrics_port": first.metrics_port},
     }
     for flag, ports in taken.items():
         with pytest.raises(RefusedToStart, match=f"the port is in use.*{flag}"):
             await AsterOS(Options(data_dir=tmp_path / "2", **ports)).start()
     await first.stop()
+
+
+# -- doctor -----------------------------------------------------------------------------------
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    where = (
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--grpc-port",
+        "0",
+        "--http-port",
+        "-1",
+        "--studio-port",
+        "-1",
+        "--metrics-port",
+        "-1",
+    )
+    code = main(["doctor", "--json", *where])
+    found = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert {"sandbox tier strong", "sandbox tier medium", "commands (Bash)", "cgroups", "fdatasync"} <= set(found)
+    assert found["data directory"]["state"].endswith("is writable")
+    assert code == int(any(finding["wrong"] for finding in found.values()))
+    assert main(["doctor", *where]) == code
+    text = capsys.readouterr().out
+    assert all(what in text for what in found)
+
+
+def test_doctor_finds_what_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        where = (
+            "--data-dir",
+            str(tmp_path / "file" / "data"),
+            "--grpc-port",
+            port,
+            "--http-port",
+            "-1",
+            "--studio-port",
+            "-1",
+            "--metrics-port",
+            "-1",
+        )
+        assert main(["doctor", "--json", *where]) == 1
+    found = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
+    for what in ("data directory", "gRPC port"):
+        assert found[what]["wrong"]
+        assert found[what]["fix"]
 
 
 # -- keys -------------------------------------------------------------------------------------
@@ -247,7 +301,7 @@ class Process:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Process]:
-    process = Process(tmp_path, "--metrics-port", "-1")
+    process = Process(tmp_path, *GRPC_ALONE)
     yield process
     if process.process.poll() is None:
         process.stop()
@@ -261,6 +315,20 @@ def test_ready_file(running: Process) -> None:
     assert running.caller() == "local"
     assert running.stop() == 0
     assert not running.ready.exists()
+
+
+def test_http(tmp_path: Path) -> None:
+    """The ready file has real ports, the log line an address to open, and SIGTERM ends all of it."""
+    process = Process(tmp_path, "--http-port", "0", "--studio-port", "0", "--metrics-port", "-1", "--name", "Mine")
+    ports = process.ports
+    assert len({ports["grpc_port"], ports["http_port"], ports["studio_port"]} - {0}) == 3
+    for port in (ports["http_port"], ports["studio_port"]):
+        with urllib.request.urlopen(f"http://localhost:{port}/health", timeout=LIMIT) as answer:
+            assert json.load(answer) == {"status": "healthy", "name": "Mine"}
+    assert process.stop() == 0
+    log = process.log.read_text()
+    assert f"AsterOS 'Mine' is running on http://localhost:{ports['http_port']}" in log
+    assert f"curl http://localhost:{ports['http_port']}/api/agents" in log
 
 
 def test_beside_a_running_server(running: Process, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,10 +359,22 @@ def test_keys_of_a_running_server(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 class _Running(Process):
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "--metrics-port", "-1")
+        super().__init__(folder, *GRPC_ALONE)
 
     def close(self) -> None:
         assert self.stop() == 0
+
+
+def test_addresses_that_are_called_are_not_logged() -> None:
+    """A query may hold a key, and httpx2 logs every address at INFO."""
+    program = (
+        "import logging; from asteros.cli import logs; logs.configure('text', 'debug');"
+        "logging.getLogger('httpx2').info('https://x.example/?key=canary');"
+        "logging.getLogger('mcp.client.streamable_http').debug('canary'); logging.getLogger('asteros').debug('heard')"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
+    assert "heard" in said
+    assert "canary" not in said
 
 
 def test_json_log(tmp_path: Path) -> None:

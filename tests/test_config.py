@@ -19,6 +19,9 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "studio_port": ("2", 2),
     "metrics_port": ("-1", -1),
     "ready_file": ("r", Path("r")),
+    "api_prefix": ("/v2", "/v2"),
+    "allowed_hosts": ("a.example,b.example", "a.example,b.example"),
+    "allowed_origins": ("https://a.example", "https://a.example"),
     "store": ("sqlite:", "sqlite:"),
     "durability": ("normal", "normal"),
     "api_key": ("k", "k"),
@@ -31,11 +34,26 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "retention_days": ("0.5", 0.5),
     "retention_events": ("6", 6),
     "scripts_dir": ("s", Path("s")),
+    "stars_dir": ("stars", Path("stars")),
+    "prices": ("p.yaml", Path("p.yaml")),
+    "routes": ("r.yaml", Path("r.yaml")),
+    "allow_url_cidr": ("10.0.0.0/8,::1/128", "10.0.0.0/8,::1/128"),
+    "search_backend": ("https://s.example", "https://s.example"),
+    "skills_dir": ("k", Path("k")),
+    "templates_dir": ("t", Path("t")),
+    "workflows_dir": ("w", Path("w")),
+    "mcp_config": ("m.json", Path("m.json")),
+    "workspace_roots": ("/w:/v", "/w:/v"),
+    "workspace_quota": ("8", 8),
+    "sandbox_min_tier": ("strong", "strong"),
+    "sandbox_uid_base": ("9", 9),
+    "connect": ("off", "off"),
     "drain_seconds": ("7", 7.0),
     "log_format": ("json", "json"),
     "log_level": ("debug", "debug"),
 }
-SWITCHES = {"enable_auth", "insecure_no_auth", "insecure_plaintext"}
+ON = {"auto_discover", "enable_cors", "enable_health", "enable_metrics", "key_in_query"}  # by themselves
+SWITCHES = {"allow_unsandboxed", "enable_auth", "insecure_no_auth", "insecure_plaintext"} | ON
 TLS = {"tls_cert": "c", "tls_key": "y"}  # neither goes alone
 
 
@@ -77,7 +95,7 @@ def test_flag_variable_and_file(name: str, tmp_path: Path) -> None:
 def test_switches(name: str, tmp_path: Path) -> None:
     file = tmp_path / "aster.toml"
     file.write_text(f"{name} = true\n")
-    assert not getattr(options(), name)
+    assert getattr(options(), name) is (name in ON)
     assert getattr(options(flag(name)), name)
     assert getattr(options("--config", str(file)), name)
     for text, on in (
@@ -121,6 +139,10 @@ UNKNOWN = [
     (("--grpc-port", "65536"), "--grpc-port: invalid port number"),
     (("--grpc-port=-1",), "--grpc-port: invalid port number"),
     (("--metrics-port=-2",), "--metrics-port: invalid port number"),
+    (("--http-port=-2",), "--http-port: invalid port number"),
+    (("--studio-port", "65536"), "--studio-port: invalid port number"),
+    (("--api-prefix", "api"), "--api-prefix: begins with a slash"),
+    (("--api-prefix", "/api/"), "--api-prefix: begins with a slash"),
     (("--idle-seconds", "soon"), "'soon' is not a float"),
     (("--durability", "none"), "--durability"),
     (("--log-level", "loud"), "--log-level"),

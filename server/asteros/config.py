@@ -15,6 +15,7 @@ from typing import Any, NoReturn, get_type_hints
 from asteros.errors import ConfigError
 
 ENV_PREFIX = "ASTER_"
+_SWITCHED = ("http", "studio", "metrics")  # faces that -1 switches off
 
 
 def _option(default: Any, help_text: str, *, choices: tuple[str, ...] = (), metavar: str = "") -> Any:
@@ -29,10 +30,19 @@ class Options:
     data_dir: Path = _option(Path(".aster"), "folder of the database and the workspaces", metavar="DIR")
     host: str = _option("127.0.0.1", "address to listen on")
     grpc_port: int = _option(50051, "gRPC port; 0: a free one")
-    http_port: int = _option(8080, "HTTP port; 0: a free one (this version opens none)")
-    studio_port: int = _option(3032, "Studio port; 0: a free one (this version opens none)")
+    http_port: int = _option(8080, "HTTP port; 0: a free one, -1: none")
+    studio_port: int = _option(3032, "Studio port, the same as HTTP; 0: a free one, -1: none")
     metrics_port: int = _option(9464, "Prometheus port, on loopback; 0: a free one, -1: none")
     ready_file: Path | None = _option(None, "write ports and pid to this JSON file when serving", metavar="PATH")
+    api_prefix: str = _option("/api", "what routes begin with; may be empty")
+    connect: str = _option("auto", "Connect and gRPC-Web; auto: where installed", choices=("auto", "on", "off"))
+    auto_discover: bool = _option(True, "take up what lies in the folders of templates, Stars and workflows")
+    enable_metrics: bool = _option(True, "show /metrics, and open the metrics port")
+    enable_health: bool = _option(True, "answer /health")
+    enable_cors: bool = _option(True, "let pages of other origins read answers")
+    allowed_hosts: str = _option("", "names of this server, by comma, besides localhost; *: any", metavar="NAMES")
+    allowed_origins: str = _option("", "origins, by comma, whose pages may use a key; empty: any", metavar="ORIGINS")
+    key_in_query: bool = _option(True, "accept a key as ?api_key=, which proxies may log")
     store: str = _option("sqlite", "where data lives: sqlite (in the data directory)", metavar="URL")
     durability: str = _option("full", "full: a commit survives power loss; normal: a crash", choices=("full", "normal"))
     api_key: str = _option("", "one key with every right; turns authentication on")
@@ -48,6 +58,20 @@ class Options:
     retention_days: float = _option(90.0, "days that events are kept; 0: for ever")
     retention_events: int = _option(0, "newest events kept of each agent; 0: all")
     scripts_dir: Path | None = _option(None, "folder of YAML files for the model script:NAME", metavar="DIR")
+    prices: Path | None = _option(None, "YAML file of model prices, beside the packaged ones", metavar="FILE")
+    routes: Path | None = _option(None, "YAML file of routes, in place of the packaged ones", metavar="FILE")
+    allow_url_cidr: str = _option("", "networks, by comma, that base_url and WebFetch may reach", metavar="CIDRS")
+    search_backend: str = _option("", "WebSearch: address of a SearXNG server, or name of an entry point")
+    templates_dir: Path | None = _option(None, "folder of YAML templates, read again when they change", metavar="DIR")
+    stars_dir: Path | None = _option(None, "folder of YAML Stars, created when they are found", metavar="DIR")
+    workflows_dir: Path | None = _option(None, "folder of YAML workflows, read again when they change", metavar="DIR")
+    skills_dir: Path | None = _option(None, "folder of skills, each a folder with a SKILL.md", metavar="DIR")
+    mcp_config: Path | None = _option(None, "JSON file of MCP servers whose tools agents may have", metavar="PATH")
+    workspace_roots: str = _option("", "folders, by colon, that work_dir may lie in", metavar="DIRS")
+    workspace_quota: int = _option(1 << 30, "bytes on disk of one workspace; 0: no limit")
+    sandbox_min_tier: str = _option("medium", "weakest sandbox that runs commands", choices=("strong", "medium"))
+    sandbox_uid_base: int = _option(100_000, "as root, agents' commands run as this uid plus the agent's number")
+    allow_unsandboxed: bool = _option(False, "allow agents the sandbox kind none: commands without a box")
     drain_seconds: float = _option(30.0, "seconds that turns may take to end when the server stops")
     log_format: str = _option("text", "form of log lines", choices=("text", "json"))
     log_level: str = _option("info", "least severe lines to log", choices=("debug", "info", "warning", "error"))
@@ -65,11 +89,11 @@ class Options:
     def check(self) -> "Options":
         """
         :raises ConfigError: a value is out of range or contradicts another."""
-        for name in ("grpc_port", "http_port", "studio_port"):
-            if not 0 <= getattr(self, name) <= 65535:
+        for name, least in (("grpc_port", 0), *((f"{face}_port", -1) for face in _SWITCHED)):
+            if not least <= getattr(self, name) <= 65535:
                 raise ConfigError(f"--{_flag(name)}: invalid port number")
-        if not -1 <= self.metrics_port <= 65535:
-            raise ConfigError("--metrics-port: invalid port number")
+        if self.api_prefix and (not self.api_prefix.startswith("/") or self.api_prefix.endswith("/")):
+            raise ConfigError("--api-prefix: begins with a slash and does not end with one")
         if self.store not in ("sqlite", "sqlite:"):
             raise ConfigError(f"--store {self.store}: this version stores in sqlite alone; leave the option out")
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -82,7 +106,7 @@ class Options:
             value, choices = getattr(self, option.name), option.metadata["choices"]
             if choices and value not in choices:
                 raise ConfigError(f"--{_flag(option.name)}: {value!r} is not one of {', '.join(choices)}")
-            if isinstance(value, (int, float)) and option.name != "metrics_port" and not 0 <= value < math.inf:
+            if isinstance(value, (int, float)) and not option.name.endswith("_port") and not 0 <= value < math.inf:
                 raise ConfigError(f"--{_flag(option.name)}: must be 0 or more")
         return self
 

@@ -138,6 +138,12 @@ class FieldViolation(InvalidArgument):
         super().__init__(violations, count=len(violations))
 
 
+class UnknownField(InvalidArgument):
+    """A member of the body is not known."""
+
+    reason = "UNKNOWN_FIELD"
+
+
 def bad_field(field: str, description: str) -> FieldViolation:
     """The common case: exactly one field is wrong."""
     return FieldViolation(Violation(field, description))
@@ -217,6 +223,12 @@ class FourEyesRequired(PermissionDenied):
     reason = "FOUR_EYES_REQUIRED"
 
 
+class ApprovalDenied(PermissionDenied):
+    """An approval step was denied or has expired."""
+
+    reason = "APPROVAL_DENIED"
+
+
 class ToolDenied(PermissionDenied):
     """The tool call was denied."""
 
@@ -246,6 +258,14 @@ class NotFound(AsterError):
 
 class AgentNotFound(NotFound):
     """No such agent."""
+
+
+class AgentNotRegistered(AgentNotFound):
+    """This connection has not registered the agent."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.text = f"agent {id} not registered"
 
 
 class SessionNotFound(NotFound):
@@ -284,10 +304,40 @@ class TemplateNotFound(NotFound):
     reason, kind, key = "TEMPLATE_NOT_FOUND", "template", "template_id"
 
 
+class WorkflowNotFound(NotFound):
+    """No such workflow."""
+
+    reason, kind, key = "WORKFLOW_NOT_FOUND", "workflow", "workflow_id"
+
+
+class WorkflowRunNotFound(NotFound):
+    """No such run of this workflow."""
+
+    reason, kind, key = "WORKFLOW_RUN_NOT_FOUND", "workflow run", "run_id"
+
+
+class ScheduleNotFound(NotFound):
+    """No such schedule of this workflow."""
+
+    reason, kind, key = "SCHEDULE_NOT_FOUND", "schedule", "schedule_id"
+
+
 class ToolNotFound(NotFound):
     """No such tool."""
 
     reason, kind, key = "TOOL_NOT_FOUND", "tool", "tool"
+
+
+class StarNotFound(NotFound):
+    """No such Star."""
+
+    reason, kind, key = "STAR_NOT_FOUND", "star", "star_id"
+
+
+class StarMemberNotFound(NotFound):
+    """The Star has no such member."""
+
+    reason, kind, key = "STAR_MEMBER_NOT_FOUND", "star member", "name"
 
 
 class ApiKeyNotFound(NotFound):
@@ -324,10 +374,54 @@ class SessionAlreadyExists(AlreadyExists):
     reason, kind, key = "SESSION_ALREADY_EXISTS", "session", "session_id"
 
 
+class StarAlreadyExists(AlreadyExists):
+    """The Star's id is taken."""
+
+    reason, kind, key = "STAR_ALREADY_EXISTS", "star", "star_id"
+
+
+class StarMemberAlreadyExists(AlreadyExists):
+    """The name is taken in the Star, or the agent is in it already."""
+
+    reason, kind, key = "STAR_MEMBER_ALREADY_EXISTS", "star member", "name"
+
+    def __init__(self, id: str, star_id: str = "") -> None:
+        super().__init__(id)
+        self.facts["star_id"] = star_id
+
+
+class AgentAlreadyRegistered(AgentAlreadyExists):
+    """The agent is registered on another connection, or its id belongs to somebody else."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.text = f"agent {id} already registered"
+
+
+class SessionAlreadyRegistered(SessionAlreadyExists):
+    """The session id belongs to somebody else."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.text = f"session {id} already registered"
+
+
 class RequestIdReused(AlreadyExists):
     """The request_id was used for a different request."""
 
     reason, kind, key = "REQUEST_ID_REUSED", "request", "request_id"
+
+
+class WorkflowAlreadyExists(AlreadyExists):
+    """The workflow id is taken."""
+
+    reason, kind, key = "WORKFLOW_ALREADY_EXISTS", "workflow", "workflow_id"
+
+
+class ScheduleAlreadyExists(AlreadyExists):
+    """The schedule id is taken."""
+
+    reason, kind, key = "SCHEDULE_ALREADY_EXISTS", "schedule", "schedule_id"
 
 
 # -- state -----------------------------------------------------------------
@@ -361,6 +455,18 @@ class RequestAlreadyResolved(FailedPrecondition):
     reason = "REQUEST_ALREADY_RESOLVED"
 
 
+class ExpressionFailed(FailedPrecondition):
+    """An expression could not be computed."""
+
+    reason = "EXPRESSION_FAILED"
+
+
+class StarWithoutLeader(FailedPrecondition):
+    """no leader in stars."""
+
+    reason = "STAR_WITHOUT_LEADER"
+
+
 class ApprovalStale(FailedPrecondition):
     """The decision is about another input than the stored one."""
 
@@ -377,6 +483,12 @@ class ProviderAuth(FailedPrecondition):
     """The model provider refused the key, or no key is set."""
 
     reason = "PROVIDER_AUTH"
+
+
+class RemoteAgentReadOnly(FailedPrecondition):
+    """This cannot be done to an agent that runs in another program."""
+
+    reason = "REMOTE_AGENT_READ_ONLY"
 
 
 class SandboxUnavailable(FailedPrecondition):
@@ -536,6 +648,13 @@ class Draining(Unavailable):
     reason = "DRAINING"
 
 
+class RemoteAgentOffline(Unavailable):
+    """The remote agent is not connected."""
+
+    reason = "REMOTE_AGENT_OFFLINE"
+    wait = 5.0
+
+
 class StoreUnavailable(Unavailable):
     """The store does not answer."""
 
@@ -571,6 +690,13 @@ class ToolFailed(AsterError):
     reason = "TOOL_FAILED"
 
 
+class MiddlewareFailed(AsterError):
+    """A middleware of the agent failed."""
+
+    code = Code.INTERNAL
+    reason = "INTERNAL"
+
+
 class ToolTimeout(AsterError):
     """The tool took too long."""
 
@@ -578,22 +704,47 @@ class ToolTimeout(AsterError):
     reason = "TOOL_TIMEOUT"
 
 
-class TurnFailed(AsterError):
-    """A turn that was waited for has failed; carries the stored error of the turn."""
+class StepTimeout(ToolTimeout):
+    """The step of a workflow took too long."""
 
-    def __init__(self, stored: status_pb2.Status, turn_id: str) -> None:
-        super().__init__(stored.message)
+
+class ToolCanceled(AsterError):
+    """A person stopped the tool."""
+
+    code = Code.CANCELLED
+    reason = "TOOL_CANCELED"
+
+
+class Relayed(AsterError):
+    """Something else has failed; carries its error, with a fact that says what it was."""
+
+    def __init__(self, stored: status_pb2.Status, **facts: object) -> None:
+        super().__init__(stored.message, retry_after=None, **facts)
         self._stored = stored
-        self._turn_id = turn_id
 
     def status(self) -> status_pb2.Status:
         status = status_pb2.Status()
         status.CopyFrom(self._stored)
         info = error_details_pb2.ErrorInfo()
         if status.details and status.details[0].Unpack(info):
-            info.metadata["turn_id"] = self._turn_id
+            for name, value in self.facts.items():
+                info.metadata[name] = value
             status.details[0].Pack(info)
         return status
+
+
+class TurnFailed(Relayed):
+    """A turn that was waited for has failed; carries the stored error of the turn."""
+
+    def __init__(self, stored: status_pb2.Status, turn_id: str) -> None:
+        super().__init__(stored, turn_id=turn_id)
+
+
+class AgentActionFailed(Relayed):
+    """What was to be done to one of many agents has failed."""
+
+    def __init__(self, stored: status_pb2.Status, agent_id: str) -> None:
+        super().__init__(stored, agent_id=agent_id)
 
 
 class ConfigError(Exception):

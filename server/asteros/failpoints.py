@@ -30,6 +30,12 @@ POINTS = frozenset(
         "run.before_terminal",  # before the end of a turn is stored
         "approval.after_store_before_wake",  # decided and stored, the waiting call not told
         "approval.after_decide_before_dispatch",  # the call knows, its start is not stored
+        "workflow.after_start",  # the beginning of a step is stored, nothing is done
+        "workflow.before_result",  # a step has done its work, its result is not stored
+        "workflow.after_result",  # ... stored, and the next step has not begun
+        "workflow.before_end",  # all steps have ended, the run has not
+        "star.after_row",  # a turn of a Star's run is written down, and has not begun
+        "star.before_end",  # the answer is there, the end of the run is not stored
         "drain.mid",  # streams were told to end, turns may still run
     }
 )
@@ -58,7 +64,7 @@ class _Plan:
         return self.visits >= self.first and random.random() < self.chance  # noqa: S311 - no secret
 
 
-async def _nothing(point: str) -> None:  # noqa: ARG001
+async def _nothing(point: str) -> None:
     pass
 
 

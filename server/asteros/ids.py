@@ -16,7 +16,8 @@ _BLOCK = 1 << 20
 ULID_BYTES = 26
 
 
-def _encode(value: int, length: int) -> str:
+def encoded(value: int, length: int) -> str:
+    """The low bits of a number in Crockford's base 32, 5 a character."""
     out = []
     for _ in range(length):
         out.append(_ALPHABET[value & 31])
@@ -42,7 +43,7 @@ class UlidGenerator:
             millis = clock.now() // 1_000_000
             if millis > self._millis or self._tail + count > _BLOCK:
                 self._millis = max(millis, self._millis + 1)
-                self._head = (_encode(self._millis, 10) + _encode(secrets.randbits(60), 12)).encode()
+                self._head = (encoded(self._millis, 10) + encoded(secrets.randbits(60), 12)).encode()
                 self._tail = secrets.randbits(19)
             head, first = self._head, self._tail
             self._tail = first + count

@@ -64,9 +64,18 @@ async def test_idle_agents_leave_by_themselves(tmp_path: Path, monkeypatch: pyte
     async with serving(tmp_path, idle_seconds=0.05) as server:
         agent_id = await server.agent()
         await chat(server, agent_id)
+        request = events.SubscribeRequest(
+            agent_id=agent_id,
+            event_types=["monitor.state_changed"],
+            position=events.START_POSITION_EARLIEST,
+        )
+        seen: list[int] = []
         async with asyncio.timeout(LIMIT):
-            while await state(server, agent_id) != STOPPED:
-                await asyncio.sleep(0.01)
+            stream = server.events.Subscribe(request)
+            while not seen or seen[-1] != STOPPED:
+                frames = (await stream.read()).frames
+                seen += [f.event.monitor.state_changed.state for f in frames if f.HasField("event")]
+            stream.cancel()
         assert server.registry.awake_count == 0
 
 
@@ -165,6 +174,13 @@ async def hold(server: Server, agent_id: str) -> Any:
         return agent
 
 
+async def waiting(server: Server, key: int, count: int) -> None:
+    """Until somebody holds the lock of an agent, and so many wait for it."""
+    async with asyncio.timeout(LIMIT):
+        while (found := server.registry._locks._locks.get(key)) is None or len(found[1]) != count + 1:
+            await asyncio.sleep(0)
+
+
 async def test_concurrent_waking(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = acquired(server, monkeypatch)
     agent_id = await server.agent()
@@ -187,9 +203,9 @@ async def test_waking_while_it_is_evicted(server: Server, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(agent, "stop", slow_stop)
     evicting = asyncio.create_task(server.registry.evict(key))
-    await asyncio.sleep(0)
+    await waiting(server, key, 0)
     first = asyncio.create_task(hold(server, agent_id))
-    await asyncio.sleep(0.01)
+    await waiting(server, key, 1)
     go.set()
     assert await evicting
     later = [asyncio.create_task(hold(server, agent_id)) for _ in range(3)]
@@ -202,6 +218,7 @@ async def test_waking_while_it_is_deleted(server: Server, monkeypatch: pytest.Mo
     """The name is not found, and the next agent of that name is not the old one."""
     agent_id = await server.agent()
     await chat(server, agent_id)
+    key = await key_of(server, agent_id)
     delete, reached, go = server.store.delete_agent, asyncio.Event(), asyncio.Event()
 
     async def slow(key: int) -> None:
@@ -213,7 +230,7 @@ async def test_waking_while_it_is_deleted(server: Server, monkeypatch: pytest.Mo
     deleting = asyncio.create_task(server.registry.delete("default", agent_id, "", force=False))
     await reached.wait()
     waking = asyncio.create_task(hold(server, agent_id))
-    await asyncio.sleep(0.01)
+    await waiting(server, key, 1)
     go.set()
     await deleting
     with pytest.raises(errors.AgentNotFound):
@@ -295,13 +312,15 @@ async def test_restart_takes_up_what_was_not_finished(tmp_path: Path) -> None:
 
 
 async def test_restart_stops_who_was_started(tmp_path: Path) -> None:
-    """Nothing is in memory after a start; a closed agent stays closed."""
+    """Nothing is in memory after a start, and the log says so; a closed agent stays closed."""
     async with serving(tmp_path) as server:
         started, closed = await server.agent(), await server.agent()
         await chat(server, started)
         await server.agents.CloseAgent(agents.CloseAgentRequest(agent_id=closed))
     async with serving(tmp_path) as server:
         assert await state(server, started) == STOPPED
+        assert await states(server, started) == ["STARTED", "RUNNING", "STARTED", "STOPPED"]
+        assert await states(server, closed) == ["CLOSED"]
         assert await state(server, closed) == agent_pb2.AGENT_STATE_CLOSED
         assert server.registry.awake_count == 0
         assert (await chat(server, started)).text == "x"

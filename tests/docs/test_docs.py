@@ -32,7 +32,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     folder = tmp_path_factory.mktemp("docs")
     ready = folder / "ready.json"
     command = [
-        str(BIN / "asteros"), "serve", "--data-dir", str(folder / "data"), "--grpc-port", "0", "--metrics-port", "-1",
+        str(BIN / "asteros"), "serve", "--data-dir", str(folder / "data"), "--grpc-port", "0",
+        "--http-port", "0", "--studio-port", "-1", "--metrics-port", "-1",
         "--ready-file", str(ready),
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
@@ -40,9 +41,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         for line in server.stderr:
             if "is running" in line:
                 break
-        port = json.loads(ready.read_text())["grpc_port"]
+        ports = json.loads(ready.read_text())
+        port = ports["grpc_port"]
+        addresses = {"ASTER_ADDRESS": f"127.0.0.1:{port}", "ASTER_HTTP": f"http://127.0.0.1:{ports['http_port']}"}
         path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-        yield {**os.environ, "ASTER_ADDRESS": f"127.0.0.1:{port}", "PATH": path, "NO_COLOR": "1", "PORT": str(port)}
+        yield {**os.environ, **addresses, "PATH": path, "NO_COLOR": "1", "PORT": str(port)}
         server.terminate()
         server.stderr.read()
 

@@ -9,6 +9,7 @@ from events.helpers import House, deltas, frames, message, numbers, only
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asteros import errors
 from asteros.events.cursor import Place
 from asteros.events.filters import Filter
 from asteros.events.subscription import Subscription
@@ -111,3 +112,24 @@ async def test_ten_thousand_idle_subscriptions_cost_less_than_5_kib_each(house: 
     assert not hasattr(readers[0], "__dict__"), "slots"
     for reader in readers:
         reader.close()
+
+
+async def test_a_reader_that_fails_is_ended_and_nobody_else(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception while events are shown must reach neither the other readers nor the log."""
+    ref = house.agent()
+    ill, well = house.open(ref), house.open(ref)
+    offer = Subscription.offer
+
+    def failing(self: Subscription, *what: object) -> None:
+        if self is ill:
+            raise RuntimeError("secret")
+        offer(self, *what)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Subscription, "offer", failing)
+    await house.say(ref, "a")
+    await house.say(ref, "b")
+    assert deltas(await frames(well, 2)) == ["a", "b"]
+    await ill.next()  # started
+    with pytest.raises(errors.AsterError) as ended:
+        await ill.next()
+    assert "secret" not in ended.value.text

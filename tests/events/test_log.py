@@ -7,8 +7,9 @@ from events.fakes import MemoryStore, settled
 from events.helpers import House, frames, message, numbers, text
 
 from aster.v1 import agent_pb2
-from asteros import errors
+from asteros import errors, failpoints
 from asteros.events.catalogue import Stamp
+from asteros.events.frames import events
 from asteros.events.log import MAX_GROUP_EVENTS, MAX_SEGMENT_EVENTS, ROOM, Written
 from asteros.runtime.journal import Journal
 from asteros.stores.base import AgentRef, PutStatus, Scope
@@ -260,3 +261,76 @@ async def test_a_write_that_nobody_waits_for_any_more_is_written(house: House, g
     assert numbers(await frames(reader, 1)) == [1]
     await settled()
     assert journal.place.sequence == 1
+
+
+@pytest.mark.parametrize("point", ["log.before_append", "log.after_append_before_ack", "log.after_ack_before_publish"])
+async def test_a_fault_of_ours_does_not_end_the_log(house: House, point: str) -> None:
+    """Whoever wrote is told, or was; the next write goes through."""
+    ref = house.agent()
+    failpoints.install({"ASTER_TESTING": "1", "ASTER_FAILPOINTS": f"{point}=raise"})
+    try:
+        written = _post(house, ref)
+        await asyncio.wait([written])
+        await settled()
+    finally:
+        failpoints.install({})
+    assert (written.exception() is None) is (point == "log.after_ack_before_publish")
+    assert await _post(house, ref) is not None
+
+
+async def test_texts_join_the_segment_that_waits(house: House, gate: Gate) -> None:
+    ref = house.agent()
+    journal = _journal(house, ref)
+    stamp = Stamp(ref.id, Scope("s", "t"))
+    gate.open.clear()
+    journal.post_text(stamp.text("first"), stamp.scope)
+    await settled()  # it is being written
+    for delta in ("a", "b"):
+        journal.post_text(stamp.text(delta), stamp.scope)
+    journal.post([stamp.event(text("c"))], (), stamp.scope)
+    other = Scope("s", "t2")
+    journal.post_text(Stamp(ref.id, other).text("d"), other)
+    gate.open.set()
+    await journal.write((), [])
+    assert [segment.count for segment in house.store.segments] == [1, 3, 1]
+    said = [event.progress.text_chunk.delta for segment in house.store.segments for event in events(segment)]
+    assert said == ["first", "a", "b", "c", "d"]
+
+
+async def test_no_segment_grows_beyond_its_limit(house: House, gate: Gate) -> None:
+    ref = house.agent()
+    journal = _journal(house, ref)
+    stamp = Stamp(ref.id)
+    gate.open.clear()
+    journal.post_text(stamp.text("x"), stamp.scope)
+    await settled()
+    for _ in range(MAX_SEGMENT_EVENTS + 1):
+        journal.post_text(stamp.text("x"), stamp.scope)
+    gate.open.set()
+    await journal.write((), [])
+    assert [segment.count for segment in house.store.segments] == [1, MAX_SEGMENT_EVENTS, 1]
+
+
+async def test_texts_that_could_not_be_written_show_at_the_next_flow(house: House) -> None:
+    ref = house.agent()
+    journal = _journal(house, ref)
+    stamp = Stamp(ref.id)
+    house.store.failure = errors.StorageFull()
+    for _ in range(3):
+        journal.post_text(stamp.text("x"), stamp.scope)
+    await settled()
+    with pytest.raises(errors.StorageFull):
+        await journal.flow()
+
+
+async def test_texts_wait_for_room_too(house: House, gate: Gate) -> None:
+    ref = house.agent()
+    journal = _journal(house, ref)
+    stamp = Stamp(ref.id)
+    gate.open.clear()
+    for _ in range(ROOM + 1):
+        journal.post_text(stamp.text("x"), stamp.scope)
+    assert not house.log.has_room
+    gate.open.set()
+    await journal.flow()
+    assert house.log.has_room

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
-from wire import AnthropicReply, End, OpenAIReply, Tool, WireServer
+from wire import AnthropicReply, End, OpenAIReply, ResponsesReply, Tool, WireServer
 
 from aster.v1 import agent_pb2, common_pb2
 from asteros.providers.anthropic import AnthropicProvider
@@ -109,6 +109,32 @@ class DeepSeekKind(OpenAIKind):
     model = "deepseek-chat"
 
 
+class ResponsesKind:
+    model = "gpt-5.1"
+
+    def __init__(self, wire: WireServer, _folder: Path) -> None:
+        self.wire = wire
+        preset = TABLE.by_name["openai"]
+        self.provider: Provider = OpenAIProvider(
+            preset, name="openai", base_url=wire.openai_url, api_key=KEY, responses=True
+        )
+
+    def plays(self, *scenes: Scene) -> None:
+        names = {"overloaded": "rate_limit_exceeded", "invalid": "invalid_prompt"}
+        for scene in scenes:
+            self.wire.reply(
+                ResponsesReply(
+                    text=scene.text,
+                    thinking=scene.thinking,
+                    tools=scene.tools,
+                    incomplete="max_output_tokens" if scene.stop == "max_tokens" else "",
+                    usage={"input_tokens": scene.usage[0], "output_tokens": scene.usage[1]},
+                    error=names.get(scene.error, ""),
+                    **_wire_part(scene),
+                )
+            )
+
+
 def _wire_part(scene: Scene) -> dict[str, Any]:
     part = {"frames": scene.frames, "end": scene.end, "write_size": scene.write_size, "newline": scene.newline}
     # Both dialects end with two frames that matter: the reason or usage, and the very last.
@@ -148,6 +174,7 @@ def _actions(scene: Scene) -> list[dict[str, Any]]:
 HTTP: dict[str, Callable[[WireServer, Path], HttpKind]] = {
     "anthropic": AnthropicKind,
     "openai": OpenAIKind,
+    "responses": ResponsesKind,
     "deepseek": DeepSeekKind,
 }
 ALL: dict[str, Callable[[WireServer, Path], Kind]] = {**HTTP, "scripted": ScriptedKind}
@@ -190,6 +217,8 @@ def message(role: "common_pb2.Role", *blocks: Any) -> common_pb2.Message:
                 made.content.add(tool_call=block)
             case common_pb2.ToolResult():
                 made.content.add(tool_result=block)
+            case common_pb2.SealedThinking():
+                made.content.add(sealed_thinking=block)
             case common_pb2.Media():
                 made.content.add(media=block)
             case _:

@@ -1,5 +1,6 @@
 """What only the Anthropic dialect does."""
 
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,12 +13,13 @@ from aster.v1 import agent_pb2, common_pb2
 from asteros import errors
 from asteros.providers import anthropic_messages
 from asteros.providers.anthropic import AnthropicProvider
-from asteros.providers.base import ModelRequest, ToolSpec
+from asteros.providers.base import ModelRequest, Seal, ToolSpec
 
 pytestmark = pytest.mark.anyio
 
 CALL = common_pb2.ToolCall(id="call_1", name="Read", input_json='{"file_path":"a"}')
 RESULT = common_pb2.ToolResult(call_id="call_1", name="Read", output_json='{"ok":false,"error":"no"}', is_error=True)
+MARK = {"cache_control": {"type": "ephemeral"}}
 ASSISTANT, SYSTEM, TOOL = common_pb2.ROLE_ASSISTANT, common_pb2.ROLE_SYSTEM, common_pb2.ROLE_TOOL
 
 
@@ -50,10 +52,12 @@ async def test_a_full_request(wire: WireServer, provider: AnthropicProvider) -> 
     assert body == {
         "model": "claude-sonnet-4-6",
         "max_tokens": 7,
-        "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "hi", **MARK}]}],
         "stream": True,
-        "system": "Be kind.",
-        "tools": [{"name": "Read", "description": "Reads.", "input_schema": {"type": "object", "properties": {}}}],
+        "system": [{"type": "text", "text": "Be kind.", **MARK}],
+        "tools": [
+            {"name": "Read", "description": "Reads.", "input_schema": {"type": "object", "properties": {}}, **MARK}
+        ],
         "temperature": 0.0,
         "top_p": 0.5,
         "stop_sequences": ["END"],
@@ -126,17 +130,18 @@ def test_a_cut_result_says_so() -> None:
         (
             "claude-sonnet-4-5",
             {"thinking_budget_tokens": 2000},
-            {"type": "enabled", "budget_tokens": 2000},
+            {"type": "enabled", "budget_tokens": 2000, "display": "omitted"},
             6096,
         ),
         (
             "claude-opus-4-20250514",
             {"thinking_budget_tokens": 9000, "max_tokens": 3000},
-            {"type": "enabled", "budget_tokens": 2999},
+            {"type": "enabled", "budget_tokens": 2999, "display": "omitted"},
             3000,
         ),
         ("claude-3-7-sonnet", {"thinking_budget_tokens": 2000, "max_tokens": 900}, {"type": "disabled"}, 900),
-        ("claude-sonnet-5-5", {"thinking_budget_tokens": 2000}, {"type": "adaptive", "display": "summarized"}, 4096),
+        ("claude-sonnet-5-5", {"thinking_budget_tokens": 2000}, {"type": "adaptive", "display": "omitted"}, 4096),
+        ("claude-3-7-sonnet", {"thinking_budget_tokens": 2000}, {"type": "enabled", "budget_tokens": 2000}, 6096),
         ("kimi-k2", {"thinking_budget_tokens": 2000}, {"type": "enabled", "budget_tokens": 2000}, 6096),
     ],
 )
@@ -145,10 +150,81 @@ def test_thinking(model: str, config: dict[str, Any], thinking: object, max_toke
     assert (body.get("thinking"), body["max_tokens"]) == (thinking, max_tokens)
 
 
-def test_a_thinking_budget_is_left_aside_in_a_tool_loop() -> None:
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-sonnet-5-5"])
+def test_shown_thinking_is_asked_for_in_clear(model: str) -> None:
+    asked = dataclasses.replace(request(model, thinking_budget_tokens=2000), show_thinking=True)
+    assert anthropic_messages.body(asked)["thinking"]["display"] == "summarized"
+
+
+def test_a_thinking_budget_is_left_aside_in_a_tool_loop_that_began_without() -> None:
     history = [user("x"), message(ASSISTANT, CALL), message(TOOL, RESULT)]
     body = anthropic_messages.body(request("claude-sonnet-4-5", *history, thinking_budget_tokens=2000))
     assert body["thinking"] == {"type": "disabled"}
+
+
+SIGNED = {"type": "thinking", "thinking": "héllo \ud83c", "signature": "c2lnbmVk"}
+REDACTED = {"type": "redacted_thinking", "data": "ZW5jcnlwdGVk"}
+
+
+def sealed(block: dict[str, Any], model: str = "claude-sonnet-4-5") -> common_pb2.SealedThinking:
+    return common_pb2.SealedThinking(provider="anthropic", model=model, data=json.dumps(block))
+
+
+def looped(*blocks: Any) -> ModelRequest:
+    """A call in the middle of a tool loop whose first answer holds these blocks and a call."""
+    history = [user("x"), message(ASSISTANT, *blocks, CALL), message(TOOL, RESULT)]
+    return request("claude-sonnet-4-5", *history, provider="anthropic", thinking_budget_tokens=2000)
+
+
+def test_signed_thinking_goes_back_unchanged_and_in_its_place() -> None:
+    body = anthropic_messages.body(looped(sealed(SIGNED), "I will.", sealed(REDACTED)))
+    assert body["thinking"]["type"] == "enabled"
+    kinds = [block["type"] for block in body["messages"][1]["content"]]
+    assert kinds == ["thinking", "text", "redacted_thinking", "tool_use"]
+    assert body["messages"][1]["content"][0] == SIGNED
+    assert body["messages"][1]["content"][2] == REDACTED
+
+
+def test_readable_thinking_before_the_seal_does_not_hide_it() -> None:
+    asked = looped(sealed(SIGNED))
+    asked.messages[1].content.insert(0, common_pb2.ContentBlock(thinking="héllo"))
+    body = anthropic_messages.body(asked)
+    assert [block["type"] for block in body["messages"][1]["content"]] == ["thinking", "tool_use"]
+
+
+def test_thinking_of_another_model_stays_home() -> None:
+    body = anthropic_messages.body(looped(sealed(SIGNED, "claude-opus-4-5")))
+    assert body["thinking"] == {"type": "disabled"}
+    assert [block["type"] for block in body["messages"][1]["content"]] == ["tool_use"]
+
+
+def test_thinking_of_an_earlier_turn_stays_home() -> None:
+    asked = looped(sealed(SIGNED))
+    later = dataclasses.replace(asked, messages=[*asked.messages, message(ASSISTANT, "Done."), user("thanks")])
+    assert "signature" not in str(anthropic_messages.body(later)["messages"])
+
+
+async def test_the_whole_loop_of_signed_thinking(wire: WireServer, provider: AnthropicProvider) -> None:
+    """What a stream seals is what the next request sends."""
+    wire.reply(AnthropicReply(thinking="let me see", tools=[Tool("Read", {"file_path": "a"})]), AnthropicReply())
+    first = await hear(provider, looped())
+    (seal,) = (chunk for chunk in first.chunks if isinstance(chunk, Seal))
+    assert json.loads(seal.data) == {"type": "thinking", "thinking": "let me see", "signature": "c2lnbmVk"}
+    await hear(provider, looped(sealed(json.loads(seal.data))))
+    assert wire.requests[-1].body["messages"][1]["content"][0] == json.loads(seal.data)
+
+
+def test_at_most_four_cache_marks_and_on_the_ends_of_prefixes() -> None:
+    turns = [user("1"), message(ASSISTANT, "a"), user("2"), message(ASSISTANT, CALL), message(TOOL, RESULT)]
+    tools = [ToolSpec("A", "a", "{}"), ToolSpec("B", "b", "{}")]
+    body = anthropic_messages.body(request("claude-x", *turns, system="S", tools=tools))
+    marked = [json.dumps(block) for block in _blocks(body) if "cache_control" in block]
+    assert len(marked) == 4
+    assert ['"B"' in marked[0], '"S"' in marked[1], '"2"' in marked[2], "tool_result" in marked[3]] == [True] * 4
+
+
+def _blocks(body: Any) -> list[dict[str, Any]]:
+    return [*body["tools"], *body["system"], *(block for each in body["messages"] for block in each["content"])]
 
 
 async def test_cached_tokens_are_part_of_the_input(wire: WireServer, provider: AnthropicProvider) -> None:

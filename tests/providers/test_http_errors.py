@@ -1,13 +1,17 @@
 """What HTTP failures become, for every provider reached over HTTP."""
 
+import email.utils
 import time
 
 import pytest
-from providers.kinds import KEY, Heard, HttpKind, Scene, hear, request
-from wire import End, ErrorReply, RawReply
+from providers.kinds import KEY, Heard, HttpKind, Scene, hear, request, user
+from wire import End, ErrorReply, RawReply, WireServer
 
-from asteros import errors
+from aster.v1 import agent_pb2
+from asteros import clock, errors
 from asteros.providers import failures
+from asteros.providers.base import ModelRequest
+from asteros.providers.registry import ProviderRegistry
 from asteros.providers.transport import MAX_LINE_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -76,6 +80,36 @@ async def test_a_refused_connection_is_unavailable(http: HttpKind) -> None:
         await hear(http.provider, request(http.model))
 
 
+@pytest.mark.parametrize("provider", ["anthropic", "openai", "openai_responses"])
+async def test_a_server_without_tls_is_unavailable(wire: WireServer, provider: str) -> None:
+    url = wire.base_url.replace("http:", "https:")
+    registry = ProviderRegistry(None, {})
+    model = agent_pb2.ModelConfig(provider=provider, model="m", api_key=KEY, base_url=url)
+    made, filled = registry.resolve(model)
+    with pytest.raises(errors.ProviderUnavailable) as caught:
+        await hear(made, ModelRequest(filled, [user("hi")], idle_timeout=5.0))
+    assert "127.0.0.1" not in f"{caught.value.text} {caught.value.status()}"
+    await registry.aclose()
+
+
+async def test_a_retry_after_that_is_a_date(http: HttpKind) -> None:
+    soon = email.utils.formatdate(clock.now() / clock.NANOS + 20, usegmt=True)
+    http.wire.reply(ErrorReply(status=503, retry_after=soon))
+    with pytest.raises(errors.ProviderUnavailable) as caught:
+        await hear(http.provider, request(http.model))
+    assert caught.value.retry_after == pytest.approx(20, abs=5)
+
+
+@pytest.mark.parametrize(
+    "said", ['{"error":{"message":{"a":[]}}}', '{"error":5}', "[]", '"x"', '{"error":{"message":"\\ud83d"}}']
+)
+async def test_an_error_body_of_no_known_form(http: HttpKind, said: str) -> None:
+    http.wire.reply(RawReply(status=400, headers={"content-type": "application/json"}, parts=[said]))
+    with pytest.raises(errors.ProviderRejected) as caught:
+        await hear(http.provider, request(http.model))
+    assert caught.value.status().message
+
+
 async def test_silence_before_the_first_byte_is_a_stall(http: HttpKind) -> None:
     http.wire.reply(RawReply(parts=[], end=End.SILENT, head=False))
     with pytest.raises(errors.ProviderStalled):
@@ -83,12 +117,12 @@ async def test_silence_before_the_first_byte_is_a_stall(http: HttpKind) -> None:
 
 
 async def test_comments_and_pings_are_signs_of_life(http: HttpKind) -> None:
-    alive = RawReply(parts=[": keep-alive\n\n", "event: ping\ndata: {}\n\n"] * 5, pause=0.04, end=End.SILENT)
+    alive = RawReply(parts=[": keep-alive\n\n", "event: ping\ndata: {}\n\n"] * 5, pause=0.05, end=End.SILENT)
     http.wire.reply(alive)
     before = time.monotonic()
     with pytest.raises(errors.ProviderStalled):
-        await hear(http.provider, request(http.model, idle_timeout=0.15))
-    assert time.monotonic() - before > 0.4
+        await hear(http.provider, request(http.model, idle_timeout=0.3))
+    assert time.monotonic() - before > 0.5
 
 
 async def test_an_endless_line_is_refused(http: HttpKind) -> None:

@@ -11,7 +11,7 @@ from wire import OpenAIReply, RawReply, Tool, WireServer
 from aster.v1 import agent_pb2, common_pb2
 from asteros import errors
 from asteros.providers import openai_messages
-from asteros.providers.base import ModelRequest, ToolSpec
+from asteros.providers.base import ModelRequest, Seal, ToolSpec
 from asteros.providers.openai import OpenAIProvider
 from asteros.providers.presets import TABLE
 
@@ -77,7 +77,6 @@ def test_a_conversation_with_tools_and_notes() -> None:
             message(TOOL, RESULT, common_pb2.ToolResult(call_id="call_2")),
             user("one", "two"),
         ],
-        OPENAI,
     )
     assert [entry["role"] for entry in turn] == ["user", "assistant", "tool", "tool", "system", "user"]
     assert turn[1]["tool_calls"] == [
@@ -89,20 +88,29 @@ def test_a_conversation_with_tools_and_notes() -> None:
 
 
 def test_reasoning_goes_back_only_with_tool_calls() -> None:
-    plain, calling = message(ASSISTANT, "hm"), message(ASSISTANT, CALL)
-    for answer in (plain, calling):
-        answer.content.add(thinking="because")
-    sent = openai_messages.messages("", [plain, calling], DEEPSEEK)
-    assert "reasoning_content" not in sent[0]
-    assert sent[1]["reasoning_content"] == "because"
-    assert "because" not in json.dumps(openai_messages.messages("", [plain, calling], OPENAI))
+    because = common_pb2.SealedThinking(provider="deepseek", model="m", data='{"reasoning_content":"because"}')
+    turns = [user("x"), message(ASSISTANT, because, "hm"), message(ASSISTANT, because, CALL), message(TOOL, RESULT)]
+    asked = request("m", *turns, provider="deepseek")
+    sent = openai_messages.body(asked, DEEPSEEK)["messages"]
+    assert "reasoning_content" not in sent[1]
+    assert sent[2]["reasoning_content"] == "because"
+    assert "because" not in json.dumps(openai_messages.body(asked, OPENAI))
+
+
+async def test_reasoning_is_sealed_for_those_who_want_it_back(wire: WireServer) -> None:
+    for preset, expected in ((DEEPSEEK, ['{"reasoning_content": "let me see"}']), (OPENAI, [])):
+        provider = OpenAIProvider(preset, name=preset.name, base_url=wire.openai_url, api_key=KEY)
+        wire.reply(OpenAIReply(reasoning="let me see", tools=[Tool("Read")]), OpenAIReply(reasoning="hm", text="x"))
+        chunks = [*(await hear(provider, request("m"))).chunks, *(await hear(provider, request("m"))).chunks]
+        assert [chunk.data for chunk in chunks if isinstance(chunk, Seal)] == expected
+        await provider.aclose()
 
 
 def test_media() -> None:
     image = common_pb2.Media(data=b"\x89PNG", media_type="image/png")
     pdf = common_pb2.Media(data=b"%PDF", media_type="application/pdf", filename="a.pdf")
     video = common_pb2.Media(uri="https://example.com/a.mp4", media_type="video/mp4")
-    (turn,) = openai_messages.messages("", [user("see", image, pdf, video)], OPENAI)
+    (turn,) = openai_messages.messages("", [user("see", image, pdf, video)])
     assert [part["type"] for part in turn["content"]] == ["text", "image_url", "file", "text"]
     assert turn["content"][1]["image_url"]["url"] == "data:image/png;base64,iVBORw=="
 

@@ -61,6 +61,14 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     assert PriceTable(path).cost_usd("mine-7b", usage(1_000_000, 1_000_000, read=500_000)) == pytest.approx(3.0)
 
 
+def test_an_operators_rows_stand_before_the_packaged_ones(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text("models: {mine: {input: 1, output: 2}, gpt-4.1: {input: 1.5, output: 6}}\n", "utf-8")
+    table = PriceTable(own=path)
+    costs = [table.cost_usd(model, usage(1_000_000)) for model in ("mine", "gpt-4.1", "gpt-4.1-mini", "gpt-4.2")]
+    assert costs == [1.0, 1.5, 0.4, None]
+
+
 def test_a_price_cannot_be_changed() -> None:
     price = TABLE.price("echo")
     assert price is not None

@@ -14,7 +14,10 @@ from aster.v1 import agent_pb2
 from asteros import errors
 from asteros.providers import registry as registry_module
 from asteros.providers.base import ModelRequest
+from asteros.providers.openai import OpenAIProvider
+from asteros.providers.pricing import PriceTable
 from asteros.providers.registry import ProviderRegistry
+from asteros.providers.router import Router
 
 pytestmark = pytest.mark.anyio
 
@@ -81,9 +84,6 @@ def test_other_names_of_providers(name: str, canonical: str) -> None:
         ({"provider": "custom_claude"}, "base_url"),
         ({"provider": "gateway"}, "base_url"),
         ({"provider": "openai", "model": ""}, "model"),
-        ({"provider": "openai", "base_url": "ftp://example.com"}, "base_url"),
-        ({"provider": "openai", "base_url": "https://"}, "base_url"),
-        ({"provider": "openai", "base_url": "https://a:x/"}, "base_url"),
         ({"provider": "openai", "api_key": "schlüssel"}, "api_key"),
         ({"provider": "openai", "api_key_secret": "none"}, "api_key_secret"),
         ({"provider": "scripted", "model": "gpt-4.1"}, "model"),
@@ -95,6 +95,12 @@ def test_what_does_not_fit_is_refused(fields: dict[str, Any], field: str) -> Non
     with pytest.raises(errors.FieldViolation) as caught:
         registry().check(agent_pb2.ModelConfig(**{"model": "m", **fields}))
     assert caught.value.violations[0].field == f"config.model_config.{field}"
+
+
+@pytest.mark.parametrize("url", ["ftp://example.com", "https://", "https://a:x/", "https://a b/", "https://ä/"])
+def test_what_is_no_web_address_is_refused(url: str) -> None:
+    with pytest.raises(errors.UrlNotAllowed):
+        registry().check(config(provider="openai", base_url=url))
 
 
 def test_what_fits_passes() -> None:
@@ -185,13 +191,16 @@ async def test_idle_clients_make_room(wire: WireServer, monkeypatch: pytest.Monk
     await wire.all_closed()
 
 
-def test_the_default_model() -> None:
-    keys = {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "o", "DEEPSEEK_API_KEY": "d"}
+KEYS = {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "o", "DEEPSEEK_API_KEY": "d"}
+
+
+def test_the_first_model_of_a_row_that_has_a_key() -> None:
+    keys = dict(KEYS)
     found = []
-    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "DEEPSEEK_API_KEY"):
-        found.append(registry(keys).default_model())
+    for name in KEYS:
+        found.append(registry(keys).route(""))
         del keys[name]
-    found.append(registry({**keys, "GROQ_API_KEY": "g"}).default_model())
+    found.append(registry({**keys, "GROQ_API_KEY": "g"}).route(""))
     assert [(each.provider, each.model) for each in found] == [
         ("anthropic", "claude-sonnet-5-5"),
         ("openai", "gpt-6.1-sol"),
@@ -200,9 +209,39 @@ def test_the_default_model() -> None:
     ]
 
 
-def test_whether_any_key_is_set() -> None:
-    assert not registry({"HOME": "/", "OPENAI_API_KEY": ""}).has_any_key()
-    assert registry({"ZHIPU_API_KEY": "z"}).has_any_key()
+def test_every_packaged_route_fits_a_provider_and_has_a_price() -> None:
+    registry(KEYS)
+    prices = PriceTable()
+    assert [route.where for route in Router() if prices.price(route.model.model) is None] == []
+
+
+def test_a_route_that_fits_no_provider_names_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text("tasks: {chat: {cost: [{model: x-1}]}}\ndefault: [{model: echo}]\n", "utf-8")
+    with pytest.raises(errors.ConfigError, match=r"tasks\.chat\.cost\[0\]: provider is required"):
+        registry(router=Router(path))
+
+
+@pytest.mark.parametrize(
+    ("fields", "responses"),
+    [
+        ({"provider": "openai"}, True),
+        ({"provider": "openai", "base_url": "https://api.openai.com/v1/"}, True),
+        ({"provider": "openai", "base_url": "https://gateway.example/v1"}, False),
+        ({"provider": "openai_responses", "base_url": "https://gateway.example/v1"}, True),
+        ({"provider": "custom", "base_url": "https://gateway.example/v1"}, False),
+        ({"provider": "deepseek"}, False),
+    ],
+)
+async def test_who_is_spoken_to_in_responses(
+    fields: dict[str, Any], responses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bool] = []
+    monkeypatch.setattr(OpenAIProvider, "__init__", lambda self, *_, responses, **__: made.append(responses))
+    provider, filled = registry(KEYS).resolve(config(**fields))
+    with pytest.raises(AttributeError):  # it has no client
+        await hear(provider, ModelRequest(filled, [user("hi")]))
+    assert made == [responses]
 
 
 async def test_scripts_come_from_their_folder(tmp_path: Path) -> None:

@@ -17,7 +17,14 @@ from typing import Self
 
 import grpc
 
-from aster.v1 import agent_service_pb2_grpc, control_service_pb2_grpc, event_service_pb2_grpc, session_service_pb2_grpc
+from aster.v1 import (
+    agent_service_pb2_grpc,
+    control_service_pb2_grpc,
+    cosmos_service_pb2_grpc,
+    event_service_pb2_grpc,
+    session_service_pb2_grpc,
+    stars_service_pb2_grpc,
+)
 
 START_SECONDS = 30.0  # a loaded machine; the promise for a log of 100,000 events is 3
 # A server that is killed ten times in ten seconds must be found again at once.
@@ -33,17 +40,27 @@ CHANNEL_OPTIONS = (
 class ServerProcess:
     """One data directory and the server on it, if one runs."""
 
-    def __init__(self, folder: Path, *, arguments: Sequence[str] = (), prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        arguments: Sequence[str] = (),
+        prefix: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "asteros", "serve"),
+    ) -> None:
         self.folder = folder
+        self.environment: dict[str, str] = {}  # of the next start, besides our own
         self.data_dir = folder / "data"
         self.scripts_dir = folder / "scripts"
         self.port = 0
+        self.http_port = 0  # where the arguments ask for one
         self.pid = 0  # of the server itself, also behind a prefix
         self.starts = 0
         self.longest_start = 0.0  # seconds from exec to the ready file
         self._ready = folder / "ready.json"
         self._log = folder / "server.log"
         self._arguments = arguments
+        self._program = program
         self._prefix = prefix  # a program to run it under, such as strace
         self._process: asyncio.subprocess.Process | None = None
         self.scripts_dir.mkdir(parents=True, exist_ok=True)
@@ -73,12 +90,15 @@ class ServerProcess:
         self._ready.unlink(missing_ok=True)
         self.pid = 0
         command = [
-            *self._prefix, sys.executable, "-m", "asteros", "serve", "--data-dir", str(self.data_dir),
-            "--grpc-port", str(self.port), "--metrics-port", "-1", "--ready-file", str(self._ready),
+            *self._prefix, sys.executable, *self._program, "--data-dir", str(self.data_dir),
+            "--grpc-port", str(self.port), "--http-port", "-1", "--studio-port", "-1",
+            "--metrics-port", "-1", "--ready-file", str(self._ready),
             "--scripts-dir", str(self.scripts_dir), *self._arguments,
         ]  # fmt: skip
         with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdout=log, stderr=log, env={**os.environ, **self.environment}
+            )
         self.starts += 1
 
     async def start(self) -> None:
@@ -96,7 +116,7 @@ class ServerProcess:
                 assert self._process.returncode is None, f"the server ended by itself:\n{self.log[-3000:]}"
                 await asyncio.sleep(0.005)
         ports = json.loads(self._ready.read_text(encoding="utf-8"))
-        self.port, self.pid = ports["grpc_port"], ports["pid"]
+        self.port, self.http_port, self.pid = ports["grpc_port"], ports["http_port"], ports["pid"]
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the server, if it runs."""
@@ -130,6 +150,8 @@ class Stubs:
         self.agents = agent_service_pb2_grpc.AgentServiceStub(self.channel)
         self.events = event_service_pb2_grpc.EventServiceStub(self.channel)
         self.control = control_service_pb2_grpc.ControlServiceStub(self.channel)
+        self.cosmos = cosmos_service_pb2_grpc.CosmosServiceStub(self.channel)
+        self.stars = stars_service_pb2_grpc.StarsServiceStub(self.channel)
         self.sessions = session_service_pb2_grpc.SessionServiceStub(self.channel)
 
     async def __aenter__(self) -> Self:

@@ -20,6 +20,7 @@ from asteros.events.frames import events as events_of
 from asteros.events.hub import Hub
 from asteros.events.log import EventLog
 from asteros.events.subscription import Options, Subscription
+from asteros.middleware.registry import MiddlewareRegistry
 from asteros.providers.registry import ProviderRegistry
 from asteros.runtime import decisions
 from asteros.runtime.agent import Agent
@@ -28,6 +29,8 @@ from asteros.runtime.mailbox import Accepted, Input
 from asteros.runtime.secrets import SecretBox
 from asteros.runtime.templates import TemplateRegistry
 from asteros.sandbox.files import Workspace
+from asteros.sandbox.sandboxes import Sandboxes
+from asteros.sandbox.workspaces import Workspaces
 from asteros.stores.base import DEFAULT_TENANT
 from asteros.stores.sqlite import SqliteStore
 
@@ -64,13 +67,13 @@ class World:
         self.folder = folder
         self.scripts = folder / "scripts"
         self.box = box or Toolbox()
+        self.middlewares = MiddlewareRegistry()
         self.prices = Prices()
         self.store = SqliteStore(folder / "data", durability="normal")
 
     async def __aenter__(self) -> "World":
         self.scripts.mkdir(parents=True, exist_ok=True)
         await self.store.open()
-        await self.store.settle()
         self.hub = Hub()
         self.log = EventLog(self.store, self.hub)
         await self.log.start()
@@ -81,12 +84,15 @@ class World:
             providers=self.providers,
             prices=self.prices,
             tools=self.box.registry(),
+            middlewares=self.middlewares,
             templates=TemplateRegistry(),
             secrets=SecretBox(b"k" * 32),
             open_workspace=lambda key, work_dir: Workspace.open(self.folder / "work" / (work_dir or str(key))),
             remove_workspace=lambda key: None,
+            sandboxes=Sandboxes(Workspaces(self.folder / "work")),
         )
         self.registry = Registry(self.deps, Limits())
+        await self.registry.settle()
         return self
 
     async def __aexit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -137,8 +143,9 @@ class World:
 
     async def events(self, agent: Agent, turn_id: str = "") -> list[event_pb2.Event]:
         """All stored events of an agent, or of one turn."""
-        segments = await self.store.read_agent_segments(agent.ref.key, 0, 100_000)
-        found = [event for segment in segments for event in events_of(segment)]
+        found: list[event_pb2.Event] = []
+        while segments := await self.store.read_agent_segments(agent.ref.key, found[-1].sequence if found else 0, 1000):
+            found += [event for segment in segments for event in events_of(segment)]
         return [event for event in found if not turn_id or event.turn_id == turn_id]
 
     async def seen(self, agent: Agent, name: str, count: int = 1) -> list[event_pb2.Event]:

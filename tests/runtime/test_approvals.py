@@ -12,8 +12,11 @@ from asteros import clock, errors
 from asteros.runtime import decisions
 from asteros.runtime.agent import Agent
 from asteros.runtime.approvals import ALLOWED, MAX_TIMEOUT, approval_timeout
+from asteros.runtime.journal import snapshot
 from asteros.runtime.mailbox import Accepted
+from asteros.runtime.permissions import Hook, HookAnswer
 from asteros.stores.base import PutAgent
+from asteros.tools.base import JsonObject, ToolInfo
 
 pytestmark = pytest.mark.anyio
 
@@ -216,6 +219,44 @@ async def test_four_eyes(world: World) -> None:
     assert of(await world.events(agent), "request_resolved")[0].decided_by == "bob"
 
 
+async def test_four_eyes_cannot_be_shut_while_a_call_waits(world: World) -> None:
+    """Who may change the settings must not thereby decide alone."""
+    agent = await world.agent([call("plain", "c1")], ["ok"], permission_mode=ASK_ALWAYS, four_eyes=True)
+    accepted = await world.say(agent, principal="ann")
+    (asked,) = await world.asked(agent)
+
+    def relaxed(stored: agent_pb2.Agent) -> agent_pb2.Agent:
+        changed = snapshot(stored)
+        changed.config.four_eyes = False
+        return changed
+
+    await world.registry.update("default", "a1", "", relaxed)
+    with pytest.raises(errors.FourEyesRequired):
+        await world.approve(agent, asked.pending_id, by="ann")
+    await world.approve(agent, asked.pending_id, by="bob")
+    await world.ended(agent, accepted)
+
+
+async def test_a_decider_who_leaves_has_decided(world: World) -> None:
+    """The call is cancelled while its decision is written: it is stored, and the turn goes on."""
+    agent, accepted, (asked,) = await _asking(world)
+    commit, writing = world.store.commit, asyncio.Event()
+
+    async def told(units: object, seal: object) -> object:
+        writing.set()
+        return await commit(units, seal)  # type: ignore[arg-type]
+
+    world.store.commit = told  # type: ignore[method-assign, assignment]
+    deciding = asyncio.create_task(world.approve(agent, asked.pending_id, scope=ALWAYS))
+    await writing.wait()
+    deciding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await deciding
+    await world.ended(agent, accepted)
+    assert world.box.did == ["plain x"]
+    assert len(agent.row.agent.config.permission_rules) == 1, "memory is in step with the store"
+
+
 async def test_a_decision_for_the_session(world: World) -> None:
     calls = [call("plain", "c1", text="1"), call("plain", "c2", text="2")]
     agent = await world.agent(calls[:1], calls[1:], ["ok"], permission_mode=ASK_ALWAYS)
@@ -237,6 +278,76 @@ async def test_a_decision_for_always_becomes_a_rule_for_calls_like_this(world: W
     assert (rule.tool, rule.argument, rule.policy) == ("plain", "a?b", ALLOW)
 
 
+async def test_an_edited_input_is_judged_again(world: World) -> None:
+    """A person may not edit a call into what the policy denies."""
+    rules = [agent_pb2.PermissionRule(tool="plain", argument="secret*", policy=common_pb2.PERMISSION_POLICY_DENY)]
+    agent, accepted, (asked,) = await _asking(world, permission_rules=rules)
+    await world.approve(agent, asked.pending_id, edited_input_json='{"text":"secrets"}')
+    await world.ended(agent, accepted)
+    assert world.box.did == []
+    assert results(await world.messages(agent))["c1"]["reason"] == "TOOL_DENIED"
+    last = of(await world.events(agent), "governance")[-1]
+    assert (last.rule, last.decision) == ("permission_rules", "deny")
+
+
+# -- a hook (rule 3) ---------------------------------------------------------------------
+
+
+def _with_hook(monkeypatch: pytest.MonkeyPatch, hook: Hook) -> None:
+    """Every turn has this hook, as if a middleware had brought it."""
+    monkeypatch.setattr("asteros.runtime.agent.hook_of", lambda onion, context: hook)
+
+
+async def test_what_a_hook_changed_is_what_is_asked_shown_and_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hook(tool: ToolInfo, args: JsonObject) -> HookAnswer | None:
+        return HookAnswer(args={"text": "changed"}) if args.get("text") == "x" else None
+
+    _with_hook(monkeypatch, hook)
+    agent, accepted, (asked,) = await _asking(world)
+    assert asked.call.input_json == '{"text":"changed"}'
+    await world.approve(agent, asked.pending_id, input_digest=asked.input_digest)
+    await world.ended(agent, accepted)
+    assert world.box.did == ["plain changed"]
+    assert of(await world.events(agent), "tool_start")[0].call.input_json == '{"text":"changed"}'
+
+
+async def test_a_hook_that_changes_an_approved_call_asks_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A2: the digest is made after all middleware; what was approved was something else."""
+    wanted = ["y"]
+
+    async def hook(tool: ToolInfo, args: JsonObject) -> HookAnswer | None:
+        return HookAnswer(args={"text": wanted[0]})
+
+    _with_hook(monkeypatch, hook)
+    agent, accepted, (asked,) = await _asking(world)
+    assert asked.call.input_json == '{"text":"y"}'
+    wanted[0] = "z"
+    await world.approve(agent, asked.pending_id)
+    second = (await world.asked(agent, 2))[1]
+    assert second.call.input_json == '{"text":"z"}'
+    assert world.box.did == []
+    await world.approve(agent, second.pending_id)
+    await world.ended(agent, accepted)
+    assert world.box.did == ["plain z"]
+    check_events(await world.events(agent))
+
+
+@pytest.mark.parametrize("changed", [{"text": 1}, {"other": "x"}])
+async def test_what_a_hook_makes_must_fit_the_tool(
+    world: World, monkeypatch: pytest.MonkeyPatch, changed: JsonObject
+) -> None:
+    async def hook(tool: ToolInfo, args: JsonObject) -> HookAnswer | None:
+        return HookAnswer(args=changed)
+
+    _with_hook(monkeypatch, hook)
+    agent = await world.agent([call("plain", "c1")], ["ok"])
+    await world.turn(agent)
+    assert world.box.did == []
+    assert of(await world.events(agent), "governance")[0].decision == "deny"
+
+
 # -- time -----------------------------------------------------------------------------
 
 
@@ -256,6 +367,37 @@ async def test_expiry_is_that_of_the_stored_time(world: World, monkeypatch: pyte
     await world.ended(agent, accepted)
     assert world.box.did == []
     check_events(await world.events(agent))
+
+
+async def test_an_approval_that_runs_out_before_the_call_can_run(world: World, fake_clock: FakeClock) -> None:
+    """A5, at dispatch: approved in time, but the call had to wait for another, for too long."""
+    calls = [call("held", "c1"), call("plain", "c2")]
+    agent, accepted, asked = await _asking(world, *calls, approval_timeout={"seconds": 60})
+    for one in asked:
+        await world.approve(agent, one.pending_id)
+    await world.seen(agent, "tool_progress")
+    fake_clock.seconds += 61
+    world.box.hold.set()
+    await world.ended(agent, accepted)
+    assert world.box.did == ["held "]
+    told = results(await world.messages(agent))["c2"]
+    assert (told["ok"], told["reason"]) == (False, "TOOL_DENIED")
+    notes = of(await world.events(agent), "governance")
+    assert (notes[-1].rule, notes[-1].decision, notes[-1].call_id) == ("approval", "deny", "c2")
+    check_events(await world.events(agent))
+
+
+async def test_a_clock_that_jumps_back_revives_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F21: what has expired stays expired, whatever the clock says later."""
+    agent, accepted, (asked,) = await _asking(world, approval_timeout={"seconds": 60})
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() + 7200 * clock.NANOS)
+    await agent.approvals.expire(asked.pending_id)
+    monkeypatch.setattr(clock, "now", now)
+    with pytest.raises(errors.RequestAlreadyResolved):
+        await world.approve(agent, asked.pending_id)
+    await world.ended(agent, accepted)
+    assert world.box.did == []
 
 
 @pytest.mark.parametrize(("given", "seconds"), [(None, 86_400), (60, 60), (10**9, MAX_TIMEOUT)])

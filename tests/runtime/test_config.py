@@ -30,7 +30,7 @@ REGISTRY = TemplateRegistry([FULL, Template("empty", "", "", Config())])
 
 
 def _resolved(template_id: str, **config: object) -> Config:
-    return REGISTRY.resolve(Config(template_id=template_id, **config), SERVER)
+    return REGISTRY.resolve(Config(template_id=template_id, **config), lambda profile: SERVER)
 
 
 @pytest.mark.parametrize("name", ["full", "filled"])
@@ -83,7 +83,53 @@ ALIASES = {
     "default-agent": "assistant",
     "chat-template": "chat",
     "code-generator": "code-assistant",
+    "coder": "code-assistant",
+    "research-assistant": "researcher",
+    "plan": "planner",
 }
+# The contract, part 6.
+NAMES = ["assistant", "chat", "code-assistant", "data-analyst", "demo", "explore", "planner", "researcher"]
+
+
+def test_the_templates_of_the_contract() -> None:
+    assert [template.id for template in TemplateRegistry().all()] == NAMES
+
+
+def test_every_field_that_is_unset_comes_from_the_template() -> None:
+    mine, theirs = (agent_pb2.PermissionRule(tool=name, policy=DENY) for name in ("mine", "theirs"))
+    full = Template(
+        "all",
+        "",
+        "",
+        Config(
+            iteration_limit=7,
+            turn_budget=common_pb2.Budget(max_steps=3),
+            session_budget=common_pb2.Budget(max_steps=9),
+            expose_thinking=True,
+            routing_profile="cost",
+            middleware_config_json={"filesystem": "{}", "hitl": "{}"},
+            permission_rules=[theirs],
+            sandbox=agent_pb2.SandboxConfig(work_dir="shared"),
+        ),
+    )
+    asked: list[str] = []
+
+    def route(profile: str) -> agent_pb2.ModelConfig:
+        asked.append(profile)
+        return SERVER
+
+    own = Config(
+        template_id="all",
+        turn_budget=common_pb2.Budget(max_steps=5),
+        middleware_config_json={"hitl": '{"ask": []}'},
+        permission_rules=[mine],
+    )
+    found = TemplateRegistry([full]).resolve(own, route)
+    assert (found.iteration_limit, found.expose_thinking, found.sandbox.work_dir) == (7, True, "shared")
+    assert (found.turn_budget.max_steps, found.session_budget.max_steps) == (5, 9)
+    assert dict(found.middleware_config_json) == {"filesystem": "{}", "hitl": '{"ask": []}'}
+    assert [rule.tool for rule in found.permission_rules] == ["mine", "theirs"], "a template's deny is not lost"
+    assert asked == ["cost"]
 
 
 @pytest.mark.parametrize(("alias", "template_id"), ALIASES.items())

@@ -9,7 +9,7 @@ from runtime.helpers import check_history, shape, user
 
 from aster.v1 import common_pb2
 from asteros.runtime import history
-from asteros.runtime.history import for_model
+from asteros.runtime.history import ForModel, closed, for_model
 
 Message = common_pb2.Message
 INTERRUPTED = {"ok": False, "error": "interrupted"}
@@ -58,6 +58,31 @@ def test_nothing_but_results_is_lost_and_nothing_is_changed(messages: list[Messa
     assert messages == copies
     for role in (common_pb2.ROLE_USER, common_pb2.ROLE_ASSISTANT, common_pb2.ROLE_SYSTEM):
         assert [m for m in sent if m.role == role] == [m for m in messages if m.role == role]
+
+
+@given(anything)
+@settings(max_examples=300)
+def test_a_history_that_grows_is_looked_at_once_and_sent_the_same(messages: list[Message]) -> None:
+    growing = ForModel()
+    for count in range(len(messages) + 1):
+        assert growing.of(messages[:count]) == for_model(messages[:count])
+    assert growing.of(messages[:1]) == for_model(messages[:1]), "something was taken back"
+
+
+@pytest.mark.parametrize(
+    ("messages", "count"),
+    [
+        ([], 0),
+        ([user("x"), assistant(text="y")], 2),
+        ([user("x"), assistant("a")], 1),
+        ([user("x"), assistant("a"), system()], 1),
+        ([user("x"), assistant("a"), tool("a")], 3),
+        ([user("x"), assistant("a"), tool("a"), assistant("b"), user("y")], 3),
+        ([user("x"), assistant("a"), user("y"), assistant(text="z")], 4),
+    ],
+)
+def test_where_a_copy_may_end(messages: list[Message], count: int) -> None:
+    assert closed(messages) == count
 
 
 @given(anything)

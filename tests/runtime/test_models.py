@@ -6,9 +6,9 @@ import pytest
 from events.fakes import FakeClock
 from runtime.helpers import World, call, check_events, kinds, of, shape
 
-from aster.v1 import agent_pb2
+from aster.v1 import agent_pb2, common_pb2
 from asteros import clock
-from asteros.runtime import model_step
+from asteros.runtime import retries
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +67,7 @@ async def test_what_does_not_get_better_is_not_tried_again(world: World, naps: l
     assert (turn.state, naps) == (agent_pb2.TURN_STATE_FAILED, [])
 
 
-@pytest.mark.parametrize(("after", "waits"), [(0.0, []), (3.0, [3.0, 3.0]), (model_step.LONGEST_WAIT, [30.0, 30.0])])
+@pytest.mark.parametrize(("after", "waits"), [(0.0, []), (3.0, [3.0, 3.0]), (retries.LONGEST_WAIT, [30.0, 30.0])])
 async def test_retry_after_is_honoured(world: World, naps: list[float], after: float, waits: list[float]) -> None:
     agent = await world.agent([_fails("limit", after)])
     await world.turn(agent)
@@ -128,6 +128,23 @@ async def test_the_next_model_of_the_fallbacks(world: World, naps: list[float]) 
     tried = [(one.model, one.attempt) for one in of(events, "model_call")]
     assert tried == [(models[0], 1), (models[1], 1), (models[1], 2), (models[1], 3), (models[2], 1)]
     assert kinds(events) == BEGIN + "model_call " * 4 + TEXT
+
+
+async def test_what_was_said_before_a_failure_is_the_reply(world: World, naps: list[float]) -> None:
+    """It was shown, so it belongs to the conversation and to the end of the turn."""
+    agent = await world.agent([{"text": "half an answer"}, _fails("unavailable")])
+    turn = await world.turn(agent)
+    assert turn.state == agent_pb2.TURN_STATE_FAILED
+    assert turn.reply.content[0].text == "half an answer"
+    events = await world.events(agent)
+    assert of(events, "complete")[0].final_text == "half an answer"
+    assert [message.role for message in await world.messages(agent)] == [
+        common_pb2.ROLE_USER,
+        common_pb2.ROLE_ASSISTANT,
+    ]
+    world.script(["better"], name="a1")
+    assert (await world.turn(agent)).state == agent_pb2.TURN_STATE_COMPLETED
+    check_events(await world.events(agent))
 
 
 async def test_a_failed_turn_does_not_stop_the_next(world: World, naps: list[float]) -> None:

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.anyio
 BEGIN = "state_changed state_changed "  # STARTED, then RUNNING and WORKING
 MODEL = "model_call token_usage "
 RAN = "tool_start tool_end tool_execution "
+BROKEN = "error "
 STEP = "step_complete "
 TEXT = "text_chunk text_done "
 END = STEP + "complete state_changed"
@@ -28,10 +29,10 @@ OK = ["ok"]
         ([["Soon.", call("plain")], OK], BEGIN + TEXT + MODEL + RAN + STEP + TEXT + MODEL + END, "u a1 t1 a"),
         ([[call("look"), call("look")], OK], None, "u a2 t2 a"),
         ([[call("fails")], OK], BEGIN + MODEL + RAN + STEP + TEXT + MODEL + END, "u a1 t1 a"),
-        ([[call("raises")], OK], BEGIN + MODEL + RAN + STEP + TEXT + MODEL + END, "u a1 t1 a"),
-        ([[call("slow")], OK], BEGIN + MODEL + RAN + STEP + TEXT + MODEL + END, "u a1 t1 a"),
-        ([[call("times_out")], OK], BEGIN + MODEL + RAN + STEP + TEXT + MODEL + END, "u a1 t1 a"),
-        ([[call("cancels")], OK], BEGIN + MODEL + RAN + STEP + TEXT + MODEL + END, "u a1 t1 a"),
+        ([[call("raises")], OK], BEGIN + MODEL + RAN + BROKEN + STEP + TEXT + MODEL + END, "u a1 t1 a"),
+        ([[call("slow")], OK], BEGIN + MODEL + RAN + BROKEN + STEP + TEXT + MODEL + END, "u a1 t1 a"),
+        ([[call("times_out")], OK], BEGIN + MODEL + RAN + BROKEN + STEP + TEXT + MODEL + END, "u a1 t1 a"),
+        ([[call("cancels")], OK], BEGIN + MODEL + RAN + BROKEN + STEP + TEXT + MODEL + END, "u a1 t1 a"),
         ([[call("nothing")], OK], BEGIN + MODEL + "tool_execution " + STEP + TEXT + MODEL + END, "u a1 t1 a"),
         ([[call("plain", text=1)], OK], BEGIN + MODEL + "tool_execution " + STEP + TEXT + MODEL + END, "u a1 t1 a"),
         ([[]], BEGIN + MODEL + END, "u"),
@@ -177,7 +178,7 @@ async def test_an_approval_that_expires_is_a_denial(world: World) -> None:
     events = await world.events(agent)
     assert kinds(events) == ASKED + DECIDED + "governance tool_execution " + STEP + TEXT + MODEL + END
     assert of(events, "request_resolved")[0].decided_by == ""
-    assert results(await world.messages(agent))["c1"]["error"] == "nobody approved this call in time"
+    assert results(await world.messages(agent))["c1"]["error"] == "the time for approving this call has run out"
     assert (turn.state, world.box.did) == (agent_pb2.TURN_STATE_COMPLETED, [])
 
 

@@ -54,7 +54,8 @@ def served(folder: Path) -> Iterator[Server]:
     (folder / "scripts").mkdir()
     command = [
         sys.executable, "-m", "asteros", "serve", "--data-dir", str(folder / "data"), "--grpc-port", "0",
-        "--metrics-port", "-1", "--scripts-dir", str(folder / "scripts"), "--ready-file", str(ready),
+        "--http-port", "-1", "--studio-port", "-1",
+            "--metrics-port", "-1", "--scripts-dir", str(folder / "scripts"), "--ready-file", str(ready),
         "--durability", "normal", "--drain-seconds", "0.2",
     ]  # fmt: skip
     private = ("ASTER_", "ANTHROPIC_", "OPENAI_", "DEEPSEEK_")
@@ -78,7 +79,8 @@ def served(folder: Path) -> Iterator[Server]:
 @contextlib.asynccontextmanager
 async def house(folder: Path, *, tools: ToolRegistry | None = None, **options: Any) -> AsyncIterator[AsterClient]:
     """A client of a server in this process: for parts that only who embeds it may choose."""
-    given = {"grpc_port": 0, "metrics_port": -1, "durability": "normal", "drain_seconds": 0.2, **options}
+    ports = {"grpc_port": 0, "http_port": -1, "studio_port": -1, "metrics_port": -1}
+    given = {**ports, "durability": "normal", "drain_seconds": 0.2, **options}
     server = AsterOS(Options(data_dir=folder, **given), tools=tools)
     await server.start()
     try:

@@ -131,8 +131,8 @@ async def test_05_start(client: AsterClient) -> None:
 async def test_06_on_agent_start(client: AsterClient) -> None:
     """seed 004, block 6: each middleware is told that the agent starts
 
-    The hooks themselves are not there yet. What can be seen of the moment is the change
-    from CREATED to STARTED, once, before anything of the first turn."""
+    From outside the moment is the change from CREATED to STARTED, once, before anything of
+    the first turn; the hooks are tested where they stand, in tests/middleware."""
     agent = await client.create_agent("demo", middlewares=["filesystem", "summarization"])
     events = await turn(agent, "list")
     assert isinstance(events[0].payload, StateChanged)

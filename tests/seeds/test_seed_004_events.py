@@ -98,8 +98,8 @@ async def test_21_close(client: AsterClient) -> None:
 async def test_22_on_agent_stop(client: AsterClient) -> None:
     """seed 004, block 22: each middleware is told that the agent stops
 
-    The hooks themselves are not there yet. What can be seen of the moment is the way from
-    CREATED by STARTED to CLOSED, in this order, and nothing after it."""
+    From outside the moment is the way from CREATED by STARTED to CLOSED, in this order, and
+    nothing after it; the hooks are tested where they stand, in tests/middleware."""
     agent = await client.create_agent("chat", middlewares=["filesystem", "summarization"])
     await agent.start()
     await agent.close()

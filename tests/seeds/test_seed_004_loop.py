@@ -84,9 +84,7 @@ async def test_12_system_message(client: AsterClient, wire: WireServer) -> None:
 
 
 async def test_13_a_tool_in_eight_steps(client: AsterClient, wire: WireServer) -> None:
-    """seed 004, block 13: a picture: the eight steps from tool_use to the next model call
-
-    Step 4, the onion of middlewares around the call, is not there yet."""
+    """seed 004, block 13: a picture: the eight steps from tool_use to the next model call"""
     agent = await writer(client, wire)
     events = await turn(agent, "请创建一个hello.txt文件")
     seen = [event.kind for event in events if event.kind in ("model_call", "tool_start", "tool_end", "complete")]

@@ -23,11 +23,14 @@ from aster.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
     control_service_pb2_grpc,
+    cosmos_service_pb2_grpc,
     event_pb2,
     event_service_pb2,
     event_service_pb2_grpc,
     server_service_pb2_grpc,
     session_service_pb2_grpc,
+    stars_service_pb2_grpc,
+    workflow_service_pb2_grpc,
 )
 from asteros import errors
 from asteros.app import AsterOS
@@ -68,6 +71,9 @@ class Server:
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
         self.control = control_service_pb2_grpc.ControlServiceStub(channel)
         self.access = access_service_pb2_grpc.AccessServiceStub(channel)
+        self.cosmos = cosmos_service_pb2_grpc.CosmosServiceStub(channel)
+        self.stars = stars_service_pb2_grpc.StarsServiceStub(channel)
+        self.workflows = workflow_service_pb2_grpc.WorkflowServiceStub(channel)
         self.info = server_service_pb2_grpc.ServerServiceStub(channel)
         return self
 
@@ -129,15 +135,18 @@ def options(folder: Path, **more: Any) -> Options:
     """Quick to stop, and without a sync to the disk for every commit."""
     scripts = folder / "scripts"
     scripts.mkdir(exist_ok=True)
-    given = {"grpc_port": 0, "metrics_port": -1, "durability": "normal", "drain_seconds": 0.2, **more}
+    ports = {"grpc_port": 0, "http_port": -1, "studio_port": -1, "metrics_port": -1}
+    given = {**ports, "durability": "normal", "drain_seconds": 0.2, **more}
     return Options(data_dir=folder / "data", scripts_dir=scripts, **given)
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, *, tools: Any = None, metadata: Metadata = (), **more: Any) -> AsyncIterator[Server]:
+async def serving(
+    folder: Path, *, tools: Any = None, functions: Any = None, metadata: Metadata = (), **more: Any
+) -> AsyncIterator[Server]:
     """A server with its own data; ``metadata`` goes with every call."""
     chosen = options(folder, **more)
-    house = AsterOS(chosen, tools=tools)
+    house = AsterOS(chosen, tools=tools, functions=functions)
     await house.start()
     assert chosen.scripts_dir is not None
     try:
@@ -284,7 +293,7 @@ def call(channel: grpc.aio.Channel, method: MethodDescriptor, request: Any, meta
 def stub(server: Server, request: Any) -> Any:
     """The method that takes a request."""
     name = type(request).__name__.removesuffix("Request")
-    groups = (server.agents, server.sessions, server.events, server.control, server.access)
+    groups = (server.agents, server.sessions, server.events, server.control, server.access, server.cosmos, server.stars)
     return next(getattr(group, name) for group in groups if hasattr(group, name))
 
 

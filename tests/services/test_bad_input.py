@@ -289,13 +289,16 @@ async def test_addresses_that_are_not_allowed(server: Server, url: str) -> None:
 
 # Reasons that no call of this version can be answered with: where they are tested instead.
 ELSEWHERE = {
-    "MESSAGE_NOT_FOUND": "ForkSession is not built",
     "SANDBOX_UNAVAILABLE": "a tool's result: tests/tools",
     "SUBSCRIBER_TOO_SLOW": "tests/events",
+    "TOOL_CANCELED": "a tool's result",
     "TOOL_DENIED": "a tool's result",
     "TOOL_FAILED": "a tool's result",
     "TOOL_OUTCOME_UNKNOWN": "a tool's result",
     "TOOL_TIMEOUT": "a tool's result",
+    "EXPRESSION_FAILED": "a step's error: tests/workflows",
+    "APPROVAL_DENIED": "a step's error: tests/workflows",
+    "UNKNOWN_FIELD": "of JSON alone: tests/bridge",
 }
 
 

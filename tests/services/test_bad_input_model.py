@@ -112,11 +112,10 @@ async def test_budget(server: Server, place: str, limit: str) -> None:
 
 
 async def test_total_budget_counts_earlier_turns(server: Server) -> None:
-    """At the limit the turn that reaches it still ends; the one after it is refused."""
-    model = server.script("ten", "- - text: x\n  - usage: {input_tokens: 6, output_tokens: 4}\n")
-    agent_id = await server.agent(model, total_budget={"max_tokens": 11})
-    assert (await chat(server, agent_id)).turn.usage.total_tokens == 10
-    assert (await chat(server, agent_id)).text == "x"
+    """The turn that would cross the limit makes no model call."""
+    model = server.script("much", "- - text: x\n  - usage: {input_tokens: 600, output_tokens: 400}\n")
+    agent_id = await server.agent(model, total_budget={"max_tokens": 1100})
+    assert (await chat(server, agent_id)).turn.usage.total_tokens == 1000
     await refused(chat(server, agent_id), "RESOURCE_EXHAUSTED", "BUDGET_EXCEEDED", "QuotaFailure")
 
 

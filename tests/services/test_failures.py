@@ -162,7 +162,7 @@ async def test_not_available(server: Server) -> None:
         answer.cancel()
     told = (await server.info.GetServerInfo(info.GetServerInfoRequest())).server.unavailable_features
     assert features <= set(told)  # some features are no methods
-    assert "stars" in features
+    assert "tickets" in features
 
 
 async def test_the_guard_sees_unknown(unknown: list[str]) -> None:

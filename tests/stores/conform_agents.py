@@ -2,18 +2,22 @@
 
 import pytest
 from stores.helpers import (
+    SEAL,
     SECOND,
     Reopen,
     call_of,
     create,
     message_of,
     new_agent,
+    numbers,
     pending_of,
     put,
     resolved,
+    said,
     say,
     session_of,
     turn_of,
+    unit,
 )
 
 from aster.v1 import access_service_pb2, agent_pb2
@@ -27,11 +31,14 @@ from asteros.stores.base import (
     PutAgent,
     PutNote,
     PutPending,
+    PutRemote,
     PutSession,
     PutStatus,
     PutToolCall,
     PutTurn,
+    RemoteRow,
     RequestIdKnown,
+    Segment,
     Store,
 )
 
@@ -97,6 +104,56 @@ class AgentPromises:
         store = await reopen()
         assert (await store.acquire(row.key)).epoch == 2
 
+    async def test_a_remote_agent_has_an_owner_and_is_listed_when_registered(
+        self, store: Store, reopen: Reopen
+    ) -> None:
+        own = await create(store, "own")
+        agent = agent_pb2.Agent(id="far away", remote=agent_pb2.RemoteAgent(model="m"))
+        made = await store.create_remote_agent("default", agent, "ann")
+        assert (made.agent, made.default_session_id, made.status.state) == (agent, "", agent_pb2.AGENT_STATE_CREATED)
+        assert await store.remote_agent(own.key) is None
+        assert await store.remote_agent(made.key) == RemoteRow("ann", "", 0, listed=False)
+        assert _ids(await store.agents("default", "", 10, AgentFilter())) == ["own"]
+        row = await store.acquire(made.key)
+        await put(store, row, PutRemote("run", 5))
+        store = await reopen()
+        assert await store.remote_agent(made.key) == RemoteRow("ann", "run", 5, listed=True)
+        assert _ids(await store.agents("default", "", 10, AgentFilter())) == ["far away", "own"]
+        with pytest.raises(errors.AgentAlreadyExists):
+            await store.create_remote_agent("default", agent, "bob")
+        await store.delete_agent(made.key)
+        assert await store.remote_agent(made.key) is None
+
+    async def test_a_batch_follows_the_one_before_or_is_not_written(self, store: Store) -> None:
+        made = await store.create_remote_agent("default", agent_pb2.Agent(id="r"), "ann")
+        row = await store.acquire(made.key)
+        await put(store, row, PutRemote("run", 0))
+        batches = [
+            unit(row, "1", "2", rows=[PutRemote("run", 2, after=0)]),
+            unit(row, "4", rows=[PutRemote("run", 4, after=3)]),
+            unit(row, "x", rows=[PutRemote("other", 3, after=2)]),
+            unit(row, "3", rows=[PutRemote("run", 3, after=2)]),
+        ]
+        first, hole, foreign, second = await store.commit(batches, SEAL)
+        assert isinstance(hole, errors.LeaseLost)
+        assert isinstance(foreign, errors.LeaseLost)
+        assert isinstance(first, Segment)
+        assert isinstance(second, Segment)
+        assert said(await store.read_agent_segments(row.key, 0, 10)) == ["1", "2", "3"]
+        assert numbers(await store.read_agent_segments(row.key, 0, 10)) == [1, 2, 3]
+        assert await store.remote_agent(row.key) == RemoteRow("ann", "run", 3, listed=True)
+
+    async def test_remote_agents_are_neither_limited_nor_woken_nor_expired(self, store: Store) -> None:
+        made = await store.create_remote_agent("default", agent_pb2.Agent(id="r"), "ann")
+        row = await store.acquire(made.key)
+        running = turn_of("t", agent_pb2.TURN_STATE_RUNNING)
+        await put(store, row, PutTurn(running), PutPending(pending_of("p", expires=1)))
+        assert await store.agents_with_work() == []
+        assert await store.expired_pending(2 * SECOND, 10) == []
+        assert await store.next_expiry() is None
+        assert len(await store.open_pending("default", row.key, "", 10)) == 1
+        await create(store, "own", max_agents=1)
+
     async def test_agents_come_by_id_in_pages(self, store: Store) -> None:
         for name in ("b", "a", "c", "ab"):
             await create(store, name)
@@ -136,17 +193,16 @@ class AgentPromises:
         found = await store.agents("default", "", 10, AgentFilter(template_id="demo", labels=(("team", "y"),)))
         assert [row.agent for row in found] == [changed]
 
-    async def test_settle_stops_what_was_started(self, store: Store) -> None:
+    async def test_who_is_started(self, store: Store) -> None:
         names = ("CREATED", "STARTED", "RUNNING", "STOPPED", "CLOSED")
         states = [agent_pb2.AgentState.Value(f"AGENT_STATE_{name}") for name in names]
         for state in states:
             row = await new_agent(store, f"a{state}")
             await put(store, row, PutStatus(agent_pb2.AgentStatus(state=state, step_count=state)))
-        await store.settle()
-        rows = await store.agents("default", "", 10, AgentFilter())
-        settled = [agent_pb2.AGENT_STATE_STOPPED if s == agent_pb2.AGENT_STATE_STARTED else s for s in states]
-        assert [row.status.state for row in rows] == settled
-        assert [row.status.step_count for row in rows] == states
+        (row,) = await store.started_agents()
+        assert row.status.state == row.status.step_count == agent_pb2.AGENT_STATE_STARTED
+        await put(store, row, PutStatus(agent_pb2.AgentStatus(state=agent_pb2.AGENT_STATE_STOPPED)))
+        assert await store.started_agents() == []
         stopped = AgentFilter(states=(agent_pb2.AGENT_STATE_STOPPED,))
         assert len(await store.agents("default", "", 10, stopped)) == 2
 
@@ -178,11 +234,14 @@ class AgentPromises:
         closed = await new_agent(store, "a3")
         other = await new_agent(store, "a1", "other")
         await put(store, one, PutStatus(agent_pb2.AgentStatus(state=agent_pb2.AGENT_STATE_RUNNING)))
-        await put(store, closed, PutStatus(agent_pb2.AgentStatus(state=agent_pb2.AGENT_STATE_CLOSED)))
+        failed, error = agent_pb2.AGENT_STATE_STARTED, agent_pb2.AGENT_ACTIVITY_ERROR
+        await put(store, two, PutStatus(agent_pb2.AgentStatus(state=failed, activity=error)))
+        await put(store, closed, PutStatus(agent_pb2.AgentStatus(state=agent_pb2.AGENT_STATE_CLOSED, activity=error)))
         await put(store, two, PutPending(pending_of("p1")), PutPending(resolved(pending_of("p2"))))
         await put(store, other, PutPending(pending_of("p1")))
-        assert await store.counts("default") == {"agent_count": 2, "working_agent_count": 1, "pending_count": 1}
-        assert await store.counts("nobody") == {"agent_count": 0, "working_agent_count": 0, "pending_count": 0}
+        names = ("agent_count", "working_agent_count", "failed_agent_count", "pending_count", "workflow_run_count")
+        assert await store.counts("default") == dict(zip(names, (2, 1, 1, 1, 0), strict=True))
+        assert await store.counts("nobody") == dict.fromkeys(names, 0)
 
     async def test_keys(self, store: Store, reopen: Reopen) -> None:
         rows = [_key(key_id, tenant) for key_id, tenant in (("k2", "t"), ("k1", "t"), ("k3", "u"))]

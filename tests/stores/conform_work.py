@@ -2,6 +2,7 @@
 
 import pytest
 from stores.helpers import (
+    SEAL,
     SECOND,
     call_of,
     message_of,
@@ -11,13 +12,16 @@ from stores.helpers import (
     resolved,
     session_of,
     turn_of,
+    unit,
 )
 
 from aster.v1 import agent_pb2, common_pb2
+from asteros.errors import SessionAlreadyExists
 from asteros.stores.base import (
     AddMessage,
     AddRule,
     CallRow,
+    CopyMessages,
     PutNote,
     PutPending,
     PutSession,
@@ -178,6 +182,34 @@ class WorkPromises:
         assert [found.pending.id for found in await store.expired_pending(now * SECOND, 9)] == expired
         assert len(await store.expired_pending(now * SECOND, 1)) == min(len(expired), 1)
         assert await store.next_expiry() == 10 * SECOND
+
+    async def test_a_session_begins_with_a_copy_of_another(self, store: Store) -> None:
+        row = await new_agent(store)
+        await put(store, row, *(AddMessage("s1", message_of(text)) for text in "abc"))
+        await put(store, row, PutSession(session_of("s2"), insert=True), CopyMessages("s1", "s2", 2))
+        await put(store, row, AddMessage("s1", message_of("d")), AddMessage("s2", message_of("x")))
+
+        async def found(session: str) -> list[tuple[int, str]]:
+            return [(p, m.content[0].text) for p, m in await store.messages("default", session, 0, 0)]
+
+        assert await found("s2") == [(1, "a"), (2, "b"), (3, "x")]
+        assert await found("s1") == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+        await store.delete_session("default", "s1")
+        assert len(await found("s2")) == 3
+
+    async def test_a_copy_of_another_agents_session_is_empty_and_a_refused_one_copies_nothing(
+        self, store: Store
+    ) -> None:
+        row = await new_agent(store)
+        other = await new_agent(store, "a2")
+        await put(store, other, AddMessage("theirs", message_of("secret")))
+        await put(store, row, PutSession(session_of("s2"), insert=True), CopyMessages("theirs", "s2", 9))
+        assert await store.messages("default", "s2", 0, 0) == []
+        await put(store, row, AddMessage("s1", message_of("mine")))
+        twice = unit(row, rows=[PutSession(session_of("s2"), insert=True), CopyMessages("s1", "s2", 9)])
+        (refused,) = await store.commit([twice], SEAL)
+        assert isinstance(refused, SessionAlreadyExists)
+        assert await store.messages("default", "s2", 0, 0) == []
 
     async def test_notes(self, store: Store) -> None:
         row = await new_agent(store)

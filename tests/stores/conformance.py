@@ -9,8 +9,11 @@ import asyncio
 
 import pytest
 from stores.conform_agents import AgentPromises
+from stores.conform_resources import ResourcePromises
+from stores.conform_stars import StarPromises
 from stores.conform_trim import TrimPromises
 from stores.conform_work import WorkPromises
+from stores.conform_workflows import WorkflowPromises
 from stores.helpers import (
     SEAL,
     SECOND,
@@ -215,5 +218,14 @@ class ReadPromises:
         assert found == [0, 0, 2, 2, 5]
 
 
-class Conformance(CommitPromises, ReadPromises, TrimPromises, AgentPromises, WorkPromises):
+class Conformance(
+    CommitPromises,
+    ReadPromises,
+    TrimPromises,
+    AgentPromises,
+    WorkPromises,
+    ResourcePromises,
+    StarPromises,
+    WorkflowPromises,
+):
     """Every promise of a store."""

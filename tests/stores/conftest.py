@@ -2,5 +2,13 @@
 
 import pytest
 
-for _part in ("conformance", "conform_agents", "conform_trim", "conform_work"):
+for _part in (
+    "conformance",
+    "conform_agents",
+    "conform_resources",
+    "conform_stars",
+    "conform_trim",
+    "conform_work",
+    "conform_workflows",
+):
     pytest.register_assert_rewrite(f"stores.{_part}")

@@ -91,7 +91,7 @@ async def test_closed_it_answers_nothing_and_waits_for_nothing(store: SqliteStor
     for _ in range(2):  # idempotent
         await store.aclose()
     async with asyncio.timeout(5):
-        for call in (store.head(), store.commit([unit(row, "x")], SEAL), create(store, "a2"), store.settle()):
+        for call in (store.head(), store.commit([unit(row, "x")], SEAL), create(store, "a2"), store.started_agents()):
             with pytest.raises(errors.StoreUnavailable):
                 await call
 
@@ -179,7 +179,7 @@ def _damage(path: Path, page: int) -> None:
 
 async def test_every_migration_is_applied_once(store: SqliteStore, tmp_path: Path) -> None:
     numbers = [number for number, _ in migrations()]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers == sorted(set(numbers))
     connection = sqlite3.connect(tmp_path / "aster.db")
     assert connection.execute("PRAGMA user_version").fetchone() == (numbers[-1],)
     connection.close()

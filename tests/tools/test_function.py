@@ -38,7 +38,7 @@ def context(tmp_path: Path) -> FakeContext:
 def test_describes_the_function() -> None:
     made: Tool = weather  # keeps the promise
     info = made.info
-    assert (info.name, info.description, info.origin) == ("weather", "How the weather will be.", "function")
+    assert (info.name, info.description, info.origin) == ("weather", "How the weather will be.", "custom")
     assert (info.read_only, info.rerun, info.groups, info.main_argument) == (True, RerunPolicy.SAFE, ("sky",), "city")
     assert info.input_schema == {
         "type": "object",

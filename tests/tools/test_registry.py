@@ -9,7 +9,13 @@ from asteros.errors import ToolNotFound
 from asteros.tools.base import JsonObject, Tool, ToolContext, ToolInfo
 from asteros.tools.registry import BadToolInput, ToolRegistry
 
-BUILTIN = ["Read", "Write", "Ls", "Bash", "AskUserQuestion"]
+FILES = ["Read", "Write", "Edit", "Glob", "Grep", "Ls"]
+SHELLS = ["Bash", "BashOutput", "KillShell"]
+# As the contract lists them (part 6); the order is that in which "*" gives them.
+BUILTIN = [
+    *FILES, *SHELLS, "TodoWrite", "AskUserQuestion", "EnterPlanMode", "ExitPlanMode", "Task", "WebFetch", "WebSearch",
+    "ListMcpResources", "ReadMcpResource", "Skill",
+]  # fmt: skip
 
 
 class Named:
@@ -43,20 +49,25 @@ def parsed(registry: ToolRegistry, name: str, text: str) -> JsonObject:
         ([], []),
         (["Write", "Read"], ["Write", "Read"]),
         (["read", "READ", "Read"], ["Read"]),
-        (["filesystem"], ["Read", "Write", "Ls"]),
-        (["Filesystem", "Ls"], ["Read", "Write", "Ls"]),
-        (["bash"], ["Bash"]),
+        (["filesystem"], FILES),
+        (["Filesystem", "Ls"], FILES),
+        (["Grep"], ["Grep"]),
+        (["grep"], ["Grep"]),
+        (["bash"], SHELLS),
         (["Bash"], ["Bash"]),
         (["*"], BUILTIN),
-        (["Ls", "*"], ["Ls", "Read", "Write", "Bash", "AskUserQuestion"]),
-        (["fs_read", "FS_WRITE", "fs_ls"], ["Read", "Write", "Ls"]),
+        (["Ls", "*"], ["Ls", *(name for name in BUILTIN if name != "Ls")]),
+        (
+            ["fs_read", "FS_WRITE", "fs_ls", "fs_edit", "fs_glob", "fs_grep"],
+            ["Read", "Write", "Ls", "Edit", "Glob", "Grep"],
+        ),
     ],
 )
 def test_selects(registry: ToolRegistry, wanted: list[str], chosen: list[str]) -> None:
     assert names(registry.select(wanted)) == chosen
 
 
-@pytest.mark.parametrize("name", ["fs_delete", "", "**", "grep"])
+@pytest.mark.parametrize("name", ["fs_delete", "", "**", "mcp__files__read"])
 def test_unknown_names_are_not_found(registry: ToolRegistry, name: str) -> None:
     with pytest.raises(ToolNotFound) as caught:
         registry.select(["Read", name])
@@ -65,9 +76,9 @@ def test_unknown_names_are_not_found(registry: ToolRegistry, name: str) -> None:
 
 
 def test_with_tools_leaves_the_old_one_alone(registry: ToolRegistry) -> None:
-    more = registry.with_tools(Named("BashOutput", groups=("bash",)), Named("weather", groups=("Sky",)))
+    more = registry.with_tools(Named("BashHistory", groups=("bash",)), Named("weather", groups=("Sky",)))
     assert names(registry.all()) == BUILTIN
-    assert names(more.select(["bash"])) == ["Bash", "BashOutput"]
+    assert names(more.select(["bash"])) == [*SHELLS, "BashHistory"]
     assert names(more.select(["Bash"])) == ["Bash"]
     assert names(more.select(["sky"])) == ["weather"]
     assert more.get("WEATHER") is more.get("weather") is not None
@@ -77,6 +88,34 @@ def test_with_tools_leaves_the_old_one_alone(registry: ToolRegistry) -> None:
 def test_refuses_bad_and_taken_names(registry: ToolRegistry, name: str) -> None:
     with pytest.raises(ValueError):
         registry.with_tools(Named(name))
+
+
+def test_a_source_offers_tools_that_come_and_go(registry: ToolRegistry) -> None:
+    more = registry.with_tools()
+    more.offer("mcp__Files", ())
+    assert more.select(["mcp__files__read", "mcp__files"]) == ()  # known, but not there yet
+    with pytest.raises(ToolNotFound):
+        more.select(["mcp__other__read"])
+    first = Named("mcp__Files__read", groups=("sky", "mcp__Files"))
+    more.offer("mcp__Files", [first, Named("mcp__Files__stat", groups=("sky",))])
+    assert names(more.select(["mcp__files__READ", "sky"])) == ["mcp__Files__read", "mcp__Files__stat"]
+    assert names(more.select(["mcp__files"])) == ["mcp__Files__read"]
+    assert more.get("MCP__files__read") is first
+    assert names(more.all()) == [*BUILTIN, "mcp__Files__read", "mcp__Files__stat"]
+    more.offer("mcp__Files", [Named("mcp__Files__stat")])
+    assert more.get("mcp__files__read") is None
+    assert registry.get("mcp__files__stat") is None
+
+
+@pytest.mark.parametrize("name", ["Read", "fs_read", "a b"])
+def test_a_source_cannot_take_the_name_of_another(registry: ToolRegistry, name: str) -> None:
+    more = registry.with_tools()
+    more.offer("mcp__files", [Named("mcp__files__x")])
+    with pytest.raises(ValueError):
+        more.offer("mcp__files", [Named("mcp__files__y"), Named(name)])
+    assert names(more.all()) == [*BUILTIN, "mcp__files__x"]  # as it was
+    with pytest.raises(ValueError):
+        more.offer("mcp__files", [Named("mcp__files__y"), Named("mcp__files__Y")])
 
 
 def test_replaces_aliases(registry: ToolRegistry) -> None:

@@ -152,6 +152,71 @@ class OpenAIReply(Reply):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResponsesReply(Reply):
+    """A response of OpenAI's Responses API as server-sent events."""
+
+    text: str = ""
+    thinking: str = ""  # as a summary
+    sealed: str = "Z0FBQUFB"  # the encrypted form of the thinking
+    tools: Sequence[Tool] = ()
+    incomplete: str = ""  # why the response is incomplete; empty: it is complete
+    usage: Mapping[str, Any] = field(default_factory=lambda: {"input_tokens": 10, "output_tokens": 5})
+    model: str = "gpt-5.1-2025-11-13"
+
+    def _frames(self) -> Iterator[str]:
+        yield from map(_event_of, self._numbered())
+
+    def _numbered(self) -> Iterator[dict[str, Any]]:
+        for number, event in enumerate(self._events()):
+            yield {**event, "sequence_number": number}
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        yield {"type": "response.created", "response": self._response("in_progress")}
+        yield {"type": "response.in_progress", "response": self._response("in_progress")}
+        for index, (opened, deltas, closed) in enumerate(self._items()):
+            yield {"type": "response.output_item.added", "output_index": index, "item": opened}
+            for delta in deltas:
+                yield {"output_index": index, "item_id": opened["id"], **delta}
+            yield {"type": "response.output_item.done", "output_index": index, "item": closed}
+        if self.incomplete:
+            ended = self._response("incomplete", incomplete_details={"reason": self.incomplete}, usage=self._usage())
+        else:
+            ended = self._response("completed", usage=self._usage())
+        yield {"type": f"response.{ended['status']}", "response": ended}
+
+    def _items(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]]:
+        if self.thinking:
+            item: dict[str, Any] = {"id": "rs_1", "type": "reasoning", "summary": []}
+            kind = "response.reasoning_summary_text.delta"
+            said = [{"type": kind, "summary_index": 0, "delta": piece} for piece in _PIECES.findall(self.thinking)]
+            part = {"type": "summary_text", "text": self.thinking}
+            first = {"type": "response.reasoning_summary_part.added", "summary_index": 0, "part": part}
+            yield item, [first, *said], {**item, "summary": [part], "encrypted_content": self.sealed}
+        if self.text:
+            item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+            kind = "response.output_text.delta"
+            said = [{"type": kind, "content_index": 0, "delta": piece} for piece in _PIECES.findall(self.text)]
+            whole = {"type": "output_text", "text": self.text, "annotations": []}
+            yield item, said, {**item, "status": "completed", "content": [whole]}
+        for number, tool in enumerate(self.tools):
+            item = {"id": f"fc_{number}", "type": "function_call", "call_id": tool.id, "name": tool.name}
+            kind = "response.function_call_arguments.delta"
+            said = [{"type": kind, "delta": piece} for piece in _thirds(tool.input_json)]
+            yield {**item, "arguments": ""}, said, {**item, "status": "completed", "arguments": tool.input_json}
+
+    def _response(self, status: str, **more: Any) -> dict[str, Any]:
+        return {"id": "resp_1", "object": "response", "status": status, "model": self.model, "output": [], **more}
+
+    def _usage(self) -> dict[str, Any]:
+        details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+        total = self.usage["input_tokens"] + self.usage["output_tokens"]
+        return {**details, "total_tokens": total, **self.usage}
+
+    def _error(self) -> str:
+        return _event_of({"type": "error", "code": self.error, "message": "something is wrong", "param": None})
+
+
+@dataclass(frozen=True, kw_only=True)
 class RawReply(Reply):
     """Any frames at all."""
 
@@ -159,6 +224,22 @@ class RawReply(Reply):
 
     def _frames(self) -> Iterator[str]:
         yield from self.parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class BytesReply(Reply):
+    """A body byte for byte, in writes of the given sizes; the last size repeats."""
+
+    data: bytes
+    sizes: Sequence[int] = (64,)
+
+    def body(self) -> list[bytes]:
+        pieces, start, sizes = [], 0, list(self.sizes)
+        while start < len(self.data):
+            size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
+            pieces.append(self.data[start : start + size])
+            start += size
+        return pieces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +266,10 @@ def _thirds(text: str) -> list[str]:
 def _data(value: Any, name: str = "") -> str:
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {json.dumps(value, ensure_ascii=False)}\n\n"
+
+
+def _event_of(event: Mapping[str, Any]) -> str:
+    return _data(event, event["type"])
 
 
 def _event(name: str, **members: Any) -> str:

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from wire.replies import End, ErrorReply, Reply
 
+_TLS = b"\x16"  # how a handshake begins; this server has no TLS
 _NOTHING = ErrorReply(status=500, message="the test queued no reply for this request")
 
 
@@ -135,13 +136,16 @@ class WireServer:
 
 async def _read(reader: asyncio.StreamReader) -> WireRequest | None:
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        begin = await reader.readexactly(1)
+        if begin == _TLS:
+            return None
+        head = begin + await reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+        method, path, _ = first.split(" ", 2)
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
     except asyncio.IncompleteReadError:
-        return None  # the client closed an idle connection
-    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-    method, path, _ = first.split(" ", 2)
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
+        return None  # the client closed an idle connection, or left before it had said all
     return WireRequest(method, path, headers, json.loads(body) if body else None)
 
 

@@ -1,4 +1,4 @@
-"""The command `asteros`: serve, and keys."""
+"""The command `asteros`: serve, doctor, bridge, and keys."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from asteros import __version__
+from asteros import __version__, failpoints
 from asteros.config import OneLineParser, add_flags, options_from
 from asteros.errors import AsterError, ConfigError, RefusedToStart
 
@@ -40,6 +40,15 @@ def _main(arguments: Sequence[str]) -> int:
     serve = commands.add_parser("serve", help="run the server", description="Runs the server.")
     add_flags(serve)
     serve.set_defaults(run=_serve)
+    doctor = commands.add_parser(
+        "doctor",
+        help="try what this machine offers",
+        description="Tries what this machine offers a server with these options; 1 when something is missing.",
+    )
+    doctor.add_argument("--json", action="store_true", help="print a JSON list")
+    add_flags(doctor)
+    doctor.set_defaults(run=_doctor)
+    _add_bridge(commands)
     _add_keys(commands)
     flags = parser.parse_args(arguments)
     code: int = flags.run(flags)
@@ -48,6 +57,9 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _serve(flags: argparse.Namespace) -> int:
     options = options_from(flags, os.environ)
+    failpoints.install(os.environ)
+    # Programs are started and never forked on: gRPC need not prepare for it, nor speak of it at each one.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     from asteros.app import AsterOS
     from asteros.cli import logs
 
@@ -66,10 +78,40 @@ def _serve(flags: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(flags: argparse.Namespace) -> int:
+    options = options_from(flags, os.environ)
+    from asteros.cli import doctor
+
+    return doctor.run(options, flags)
+
+
 def _raise_file_limit() -> None:
     """One socket a client: as many as the system lets us."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+# -- bridge ----------------------------------------------------------------------
+
+
+def _add_bridge(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
+    about = "Serves any gRPC server with reflection over HTTP, by the annotations google.api.http of its methods."
+    parser = commands.add_parser("bridge", help="HTTP in front of any gRPC server", description=about)
+    parser.add_argument("--upstream", metavar="HOST:PORT", required=True, help="the gRPC server; it needs reflection")
+    parser.add_argument("--host", default="127.0.0.1", metavar="TEXT", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8080, metavar="N", help="port; 0: a free one (8080)")
+    parser.add_argument("--tls", action="store_true", help="the server speaks TLS")
+    parser.add_argument("--tls-ca", type=Path, metavar="PATH", help="its authorities, PEM, in place of the system's")
+    parser.add_argument("--api-key", default="", metavar="TEXT", help="key for its reflection; callers send their own")
+    parser.add_argument("--api-prefix", default="/api", metavar="TEXT", help="stands for /api in Aster's routes")
+    parser.add_argument("--allowed-hosts", default="", metavar="NAMES", help="names, by comma, besides localhost")
+    parser.set_defaults(run=_bridge)
+
+
+def _bridge(flags: argparse.Namespace) -> int:
+    from asteros.cli import bridge
+
+    return bridge.run(flags)
 
 
 # -- keys ------------------------------------------------------------------------

@@ -7,6 +7,9 @@ from typing import ClassVar
 
 from asteros import clock
 
+# Libraries that log addresses, headers or whole messages, which may hold keys: warnings alone.
+_QUIET = ("anthropic", "httpcore2", "httpx2", "mcp", "openai")
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
@@ -31,3 +34,5 @@ def configure(form: str, level: str) -> None:
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else text)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 
 
 class KeyLocks:
     """``async with locks(key)``: one at a time for each key."""
 
     def __init__(self) -> None:
-        self._locks: dict[int, tuple[asyncio.Lock, list[None]]] = {}  # with one entry for each user
+        self._locks: dict[Hashable, tuple[asyncio.Lock, list[None]]] = {}  # with one entry for each user
 
     @contextlib.asynccontextmanager
-    async def __call__(self, key: int) -> AsyncIterator[None]:
+    async def __call__(self, key: Hashable) -> AsyncIterator[None]:
         lock, users = self._locks.setdefault(key, (asyncio.Lock(), []))
         users.append(None)
         try:

@@ -8,13 +8,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from aster.v1 import agent_pb2, agent_service_pb2, session_service_pb2
-from asteros import clock, errors, ids, middleware
+from asteros import clock, errors, ids
+from asteros.cosmos.links import settled
 from asteros.cosmos.locks import KeyLocks
+from asteros.cosmos.remote import Remotes
+from asteros.cosmos.resources import Resources
+from asteros.events.catalogue import Stamp
+from asteros.runtime import permission_rules
 from asteros.runtime.agent import Agent
 from asteros.runtime.dependencies import Dependencies
-from asteros.runtime.journal import snapshot
+from asteros.runtime.journal import Journal, snapshot
+from asteros.runtime.lifecycle import STOPPED, Lifecycle
 from asteros.runtime.tooling import AgentTools
-from asteros.stores.base import AddRequest, AgentRow, PutAgent, RequestIdKnown
+from asteros.stores.base import AddRequest, AgentRow, PutAgent, PutStatus, RequestIdKnown
 
 _log = logging.getLogger(__name__)
 EVICTION_INTERVAL = 1.0  # seconds
@@ -37,6 +43,8 @@ class Registry:
     def __init__(self, deps: Dependencies, limits: Limits) -> None:
         self.deps = deps
         self.limits = limits
+        self.resources = Resources(deps.store)
+        self.remotes = Remotes(deps.store, deps.log, self.resources.ring)
         self._awake: dict[int, Agent] = {}
         self._keys: dict[tuple[str, str], int] = {}  # of agents in memory
         self._locks = KeyLocks()  # held while an agent enters or leaves memory
@@ -47,6 +55,22 @@ class Registry:
         """Begins the background work; ``resume`` brings unfinished turns back."""
         for work in (self._evict_idle, self._expire):
             self._tasks.append(asyncio.create_task(_forever(work), name=f"cosmos {work.__name__}"))
+
+    async def settle(self) -> None:
+        """After a start nothing is in memory: agents that were STARTED are STOPPED, and their logs say so."""
+        rows = await self.deps.store.started_agents()
+        for result in await asyncio.gather(*map(self._stopped, rows), return_exceptions=True):
+            if isinstance(result, errors.AsterError):  # a full disk: they are read all the same
+                _log.warning("an agent was not marked as stopped: %s", result.reason)
+            elif result is not None:
+                raise result
+
+    async def _stopped(self, row: AgentRow) -> None:
+        life = Lifecycle(row.status)
+        stamp = Stamp(row.ref.id)
+        events = [stamp.event(changed) for changed in life.change(STOPPED, settled(row.status.activity))]
+        journal = Journal(self.deps.log, row.ref, row.epoch, row.latest_sequence)
+        await journal.write(events, [PutStatus(snapshot(life.status))])
 
     async def resume(self) -> None:
         """Wakes every agent that has work, some at once."""
@@ -62,13 +86,18 @@ class Registry:
 
         await asyncio.gather(*(wake(key) for key in await self.deps.store.agents_with_work()))
 
+    def close_door(self) -> None:
+        """Wakes nobody from now on: the process ends."""
+        self._closing = True
+
     async def aclose(self) -> None:
         """Stops all work; turns stay as they are stored."""
-        self._closing = True
+        self.close_door()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(agent.mailbox.halt() for agent in self._awake.values()))
+        await asyncio.gather(*(agent.halt() for agent in self._awake.values()))
+        await self.resources.aclose()
 
     async def idle(self) -> None:
         """Waits until no agent has a turn that is at work (drain). Waiting ones do not count."""
@@ -89,10 +118,14 @@ class Registry:
     async def agent(self, tenant: str, agent_id: str) -> AsyncIterator[Agent]:
         """The agent, woken if need be, and kept in memory while it is used.
 
-        :raises AgentNotFound:"""
+        :raises AgentNotFound:
+        :raises RemoteAgentReadOnly, RemoteAgentOffline: it runs in another program."""
         key = self._keys.get((tenant, agent_id))
         if key is None or key not in self._awake:
-            key = (await self.row(tenant, agent_id)).key
+            row = await self.row(tenant, agent_id)
+            if row.agent.HasField("remote"):
+                raise self.remotes.refusal(row)
+            key = row.key
         try:
             agent = self._awake.get(key) or await self._wake(key)
         except errors.AgentNotFound:  # deleted in between
@@ -124,6 +157,9 @@ class Registry:
                 row = await self.deps.store.acquire(key)
                 agent = Agent(row, self.deps, self._changed)
                 await agent.mailbox.resume()
+                if self._closing:  # meanwhile: nobody else would stop it
+                    await agent.halt()
+                    raise errors.Draining(retry_after=1.0)
                 self._awake[key] = agent
                 self._keys[agent.ref.tenant, agent.ref.id] = key
             return agent
@@ -136,9 +172,12 @@ class Registry:
         """An agent became idle, or lost its lease and must be read anew."""
         if agent.mailbox.lost and self._awake.get(agent.ref.key) is agent:
             self._forget(agent)
+            agent.shells.kill()
 
     def view(self, row: AgentRow) -> agent_pb2.Agent:
         """An agent as callers see it: its row, and what only memory knows."""
+        if row.agent.HasField("remote"):
+            return self.remotes.view(row)
         shown = snapshot(row.agent)
         awake = self._awake.get(row.key)
         shown.config.model_config.ClearField("api_key")
@@ -146,7 +185,7 @@ class Registry:
             fallback.ClearField("api_key")
         if not row.agent.config.HasField("model_config"):
             shown.config.ClearField("model_config")
-        shown.middleware_order.extend(middleware.ordered(self._effective(row).middlewares))
+        shown.middleware_order.extend(self.deps.middlewares.order(self._effective(row).middlewares))
         shown.status.CopyFrom(row.status)
         shown.status.latest_sequence = row.latest_sequence
         if awake is not None:
@@ -160,18 +199,27 @@ class Registry:
     def _effective(self, row: AgentRow) -> agent_pb2.AgentConfig:
         """The config with its template's; without one when the template is gone."""
         try:
-            return self.deps.templates.resolve(row.agent.config, self.deps.providers.default_model())
+            return self.deps.templates.resolve(row.agent.config, self.deps.providers.route)
         except errors.TemplateNotFound:
             return row.agent.config
 
     def latest(self, row: AgentRow) -> int:
         """Sequence of the newest event that was shown."""
-        awake = self._awake.get(row.key)
+        awake = self._awake.get(row.key) or self.remotes.link(row.tenant, row.ref.id)
         return awake.journal.place.sequence if awake is not None else row.latest_sequence
+
+    @property
+    def closing(self) -> bool:
+        """The process ends: turns are left as they are stored."""
+        return self._closing
 
     @property
     def awake_count(self) -> int:
         return len(self._awake)
+
+    def awake_of(self, tenant: str) -> int:
+        """Agents of one tenant in memory."""
+        return sum(agent.ref.tenant == tenant for agent in self._awake.values())
 
     # -- changing -------------------------------------------------------------------
 
@@ -180,9 +228,10 @@ class Registry:
     ) -> AgentRow:
         """Registers an agent. Wakes nothing.
 
-        :raises TemplateNotFound, ToolNotFound, FieldViolation, AgentAlreadyExists:
+        :raises TemplateNotFound, ToolNotFound, FieldViolation, UrlNotAllowed, AgentAlreadyExists:
         :raises AgentLimitReached, RequestIdReused:"""
         tools = self.check(request.config)
+        await self.deps.providers.check_addresses(request.config.model_config)
         now = clock.timestamp(clock.now())
         agent = agent_pb2.Agent(
             id=request.agent_id or ids.new("agt_"),
@@ -205,6 +254,7 @@ class Registry:
             if known is None or before.digest != known.digest:
                 raise errors.RequestIdReused(request.request_id) from None
             return await self.row(tenant, before.target)
+        self.resources.ring()
         _log.info("[Agent Create] Total tools loaded: %d", tools)
         return row
 
@@ -212,36 +262,47 @@ class Registry:
         """Refuses a config that names what does not exist here; how many tools it has.
 
         :raises TemplateNotFound, ToolNotFound, FieldViolation, NotAvailable:"""
-        resolved = self.deps.templates.resolve(config, self.deps.providers.default_model())
-        middleware.check(resolved.middlewares)
+        resolved = self.deps.templates.resolve(config, self.deps.providers.route)
+        middlewares = self.deps.middlewares
+        onion = middlewares.onion(resolved.middlewares, resolved.middleware_config_json)
+        permission_rules.check(resolved.permission_rules, self.deps.tools.get)
+        self.deps.sandboxes.check(resolved.sandbox)
         for model in (resolved.model_config, *resolved.model_config.fallbacks):
             self.deps.providers.check(model)
-        return len(AgentTools.of(self.deps.tools, resolved).by_name)
+        brought = middlewares.tools(resolved.middlewares)
+        return len(AgentTools.of(self.deps.tools, resolved, brought, onion.tools).by_name)
 
     async def update(
         self, tenant: str, agent_id: str, etag: str, change: Callable[[agent_pb2.Agent], agent_pb2.Agent]
     ) -> AgentRow:
         """Stores new settings, made of the present ones; a turn in progress keeps the old ones.
 
-        :raises AgentNotFound, EtagMismatch: and as ``check``."""
+        :raises AgentNotFound, EtagMismatch, UrlNotAllowed: and as ``check``."""
         async with self.agent(tenant, agent_id) as agent, agent.changing:  # two writers: one after the other
             if etag and etag != agent.row.agent.etag:
                 raise errors.EtagMismatch(retry_after=0.0, etag=agent.row.agent.etag)
             stored = change(agent.row.agent)
             self.check(stored.config)
+            await self.deps.providers.check_addresses(stored.config.model_config)
             stored.etag = ids.ulid()
             stored.update_time.CopyFrom(clock.timestamp(clock.now()))
             stored.ClearField("status")
             self.deps.secrets.seal_config(stored.config, stored.id)
             await agent.journal.write((), [PutAgent(snapshot(stored))])
             agent.updated(stored)
+        self.resources.ring()
         return await self.row(tenant, agent_id)
 
     async def delete(self, tenant: str, agent_id: str, etag: str, force: bool) -> None:
         """Closes the agent and deletes everything of it.
 
         :raises AgentNotFound, EtagMismatch:
-        :raises WrongState: a turn is in progress and ``force`` is not set."""
+        :raises WrongState: a turn is in progress and ``force`` is not set, or it is a remote agent
+            that is connected."""
+        row = await self.row(tenant, agent_id)
+        if row.agent.HasField("remote"):
+            await self._delete_remote(row, etag)
+            return
         async with self.agent(tenant, agent_id) as agent:
             if etag and etag != agent.row.agent.etag:
                 raise errors.EtagMismatch(retry_after=0.0, etag=agent.row.agent.etag)
@@ -249,11 +310,32 @@ class Registry:
                 raise errors.WrongState("a turn is in progress; set force to interrupt it", agent_id=agent_id)
             await agent.close()
             async with self._locks(agent.ref.key):  # who wakes it now waits, and then finds nothing
-                await agent.mailbox.halt()
+                await agent.halt()
                 self._forget(agent)
                 await self.deps.store.delete_agent(agent.ref.key)
+            self.resources.ring()
             self.deps.log.hub.end_agent(agent.ref.key, errors.AgentNotFound(agent_id))
             await asyncio.to_thread(self.deps.remove_workspace, agent.ref.key)
+
+    async def _delete_remote(self, row: AgentRow, etag: str) -> None:
+        if etag and etag != row.agent.etag:
+            raise errors.EtagMismatch(retry_after=0.0, etag=row.agent.etag)
+        await self.remotes.delete(row)
+        self.resources.ring()
+        self.deps.log.hub.end_agent(row.key, errors.AgentNotFound(row.ref.id))
+
+    async def put_out(self, tenant: str, agent_id: str) -> AgentRow:
+        """Puts an agent out of memory; its row then. OK when it is not in memory.
+
+        :raises AgentNotFound:
+        :raises RemoteAgentReadOnly, RemoteAgentOffline: it runs in another program.
+        :raises WrongState: a turn is in progress, or somebody uses it now."""
+        row = await self.row(tenant, agent_id)
+        if row.agent.HasField("remote"):
+            raise self.remotes.refusal(row)
+        if not await self.evict(row.key):
+            raise errors.WrongState("the agent is in use: a turn is in progress", agent_id=agent_id)
+        return await self.row(tenant, agent_id)
 
     async def evict(self, key: int) -> bool:
         """Puts an idle agent out of memory. False: it is in use."""

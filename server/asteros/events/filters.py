@@ -105,6 +105,13 @@ def _folded(name: str) -> str:
     return _CHANNEL_PREFIX.sub("", folded)
 
 
+class Turns:
+    """Ids of turns; may grow while somebody follows them. Equal only to itself."""
+
+    def __init__(self, ids: Iterable[str] = ()) -> None:
+        self.ids = set(ids)
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """What one subscription sees of an agent's events. All parts must hold."""
@@ -116,6 +123,7 @@ class Filter:
     turn_id: str = ""
     star_id: str = ""
     workflow_run_id: str = ""
+    turns: Turns | None = None  # only these
 
     def wants_scope(self, segment: Segment) -> bool:
         """Session, turn, Star and run fit."""
@@ -125,6 +133,7 @@ class Filter:
             and (not self.session_id or scope.session_id == self.session_id)
             and (not self.star_id or scope.star_id == self.star_id)
             and (not self.workflow_run_id or scope.workflow_run_id == self.workflow_run_id)
+            and (self.turns is None or scope.turn_id in self.turns.ids)
         )
 
     def indexes(self, segment: Segment) -> Sequence[int]:

@@ -59,7 +59,8 @@ class _Body:
         for event in events:
             index = len(self.sizes)
             event.sequence = self._first + index
-            event.create_time.CopyFrom(self._create_time)
+            if not event.HasField("create_time"):  # a remote program's own time was judged before
+                event.create_time.CopyFrom(self._create_time)
             data = event.SerializeToString()
             head = self._cursors.head
             frame = b"".join((CURSOR_HEAD, head, self._cursors.tail(index), EVENT_TAG, length(len(data)), data))

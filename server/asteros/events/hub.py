@@ -100,6 +100,10 @@ class Hub:
         """Open subscriptions."""
         return len(self._open)
 
+    def count_of(self, tenant: str) -> int:
+        """Those of one tenant."""
+        return sum(subscription.tenant == tenant for subscription in self._open)
+
     # -- the hot path -----------------------------------------------------------
 
     def publish(self, group: Sequence[tuple[AgentRef, Segment]]) -> None:

@@ -74,6 +74,7 @@ class Subscription:
         "_codec",
         "_complete",
         "_count",
+        "_end_at",
         "_error",
         "_front",
         "_gaps",
@@ -120,6 +121,7 @@ class Subscription:
         self._store = store
         self._codec = codec
         self._options = options
+        self._end_at = options.end_at
         self._place = start  # after the last event given out
         self._read_to = start.position  # read from the store up to here
         self._read_sequence = start.sequence
@@ -164,6 +166,11 @@ class Subscription:
             self._detach()
             self._wake()
 
+    def end_at(self, position: int) -> None:
+        """Lets the stream end with OK once it has passed this position."""
+        self._end_at = position
+        self._wake()
+
     # -- reading ----------------------------------------------------------------
 
     async def next(self) -> bytes | None:
@@ -183,7 +190,7 @@ class Subscription:
                 raise self._final(self._error)
             if self._complete:
                 return None
-            if 0 < self._options.end_at <= self._hub.head:
+            if 0 < self._end_at <= self._hub.head:
                 return None
             beat = self._heartbeat()
             if beat is not None:

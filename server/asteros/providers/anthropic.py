@@ -1,5 +1,6 @@
 """Anthropic Messages, streamed. The only file that imports the ``anthropic`` SDK."""
 
+import json
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
@@ -7,10 +8,9 @@ import anthropic
 from anthropic.types import Message, RawMessageStreamEvent
 
 from aster.v1 import agent_pb2, common_pb2
-from asteros import errors
-from asteros.providers import anthropic_messages, failures, transport
-from asteros.providers.base import Finish, ModelChunk, ModelRequest, TextDelta, ThinkDelta, ToolUse
-from asteros.providers.deltas import TextJoiner, ToolDraft
+from asteros.providers import anthropic_messages, counting, failures, transport
+from asteros.providers.base import Finish, ModelChunk, ModelRequest, Seal, TextDelta, ThinkDelta, ToolUse
+from asteros.providers.deltas import TextJoiner, ToolDraft, clean
 
 # The SDK refuses to work without a key, also for servers that want none.
 _NO_KEY = "unused"
@@ -30,7 +30,9 @@ _MALFORMED = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 class AnthropicProvider:
     """``Provider`` for one address and one key."""
 
-    def __init__(self, *, name: str = "anthropic", base_url: str, api_key: str) -> None:
+    def __init__(
+        self, *, name: str = "anthropic", base_url: str, api_key: str, http: transport.Client | None = None
+    ) -> None:
         self.name = name
         self._key = api_key
         self._client = anthropic.AsyncAnthropic(
@@ -39,7 +41,7 @@ class AnthropicProvider:
             # The SDK sends the key as Authorization only, which older gateways do not read.
             default_headers={"X-Api-Key": api_key} if api_key else {},
             max_retries=0,  # retries are the caller's
-            http_client=transport.new_client(),
+            http_client=http or transport.new_client(),
         )
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk, None]:
@@ -53,7 +55,7 @@ class AnthropicProvider:
                 if reader.done:
                     return
         except anthropic.APIStatusError as error:
-            raise failures.of_kind(self.name, error.type, text=error.api_message or "", key=self._key) from None
+            raise failures.of_kind(self.name, error.type, text=error.api_message, key=self._key) from None
         except transport.TransportFailure as error:
             raise transport.failure(self.name, error, streaming=True) from None
         except _MALFORMED:
@@ -82,18 +84,10 @@ class AnthropicProvider:
                 stream_cls=anthropic.AsyncStream[RawMessageStreamEvent],
             )
         except anthropic.APIStatusError as error:
-            raise self._refusal(error) from None
+            text = error.api_message
+            raise failures.of_response(self.name, error.response, text=text, key=self._key) from None
         except (anthropic.APIConnectionError, transport.TransportFailure) as error:
             raise transport.failure(self.name, error, streaming=False) from None
-
-    def _refusal(self, error: anthropic.APIStatusError) -> errors.AsterError:
-        return failures.of_status(
-            self.name,
-            error.status_code,
-            text=error.api_message or "",
-            key=self._key,
-            retry_after=failures.retry_after(error.response.headers),
-        )
 
 
 class _Block:
@@ -103,6 +97,22 @@ class _Block:
         self.kind = content.type
         self.text = TextJoiner()
         self.tool = ToolDraft(content.id, content.name) if content.type == "tool_use" else None
+        self.thinking: list[str] = []
+        self.signature = (content.signature or "") if content.type == "thinking" else ""
+        self.redacted = content.data if content.type == "redacted_thinking" else ""
+
+    def seal(self) -> Seal | None:
+        """The block as it must be sent back. Thinking without a signature is taken back by nobody."""
+        if self.redacted:
+            return _sealed(type="redacted_thinking", data=self.redacted)
+        if self.signature:
+            return _sealed(type="thinking", thinking="".join(self.thinking), signature=self.signature)
+        return None
+
+
+def _sealed(**block: str) -> Seal:
+    # In ASCII: what a provider signs may hold half a code point, which protobuf cannot carry.
+    return Seal(json.dumps(block))
 
 
 class _Reader:
@@ -141,12 +151,13 @@ class _Reader:
                 return
 
     def _start(self, index: int, content: Any) -> Iterator[ModelChunk]:
-        if index in self._blocks:
-            raise failures.malformed(self._provider, "opens a block twice")
+        if index in self._blocks or self._stop:
+            raise failures.malformed(self._provider, "opens a block twice, or behind the answer")
         self._blocks[index] = block = _Block(content)
         if block.kind == "text" and content.text:
             yield from self._said(block, content.text)
         if block.kind == "thinking" and content.thinking:
+            block.thinking.append(content.thinking)
             yield from self._said(block, content.thinking)
 
     def _delta(self, block: _Block, delta: Any) -> Iterator[ModelChunk]:
@@ -154,10 +165,13 @@ class _Reader:
             case "text_delta":
                 yield from self._said(block, delta.text)
             case "thinking_delta":
+                block.thinking.append(delta.thinking)
                 yield from self._said(block, delta.thinking)
+            case "signature_delta":
+                block.signature += delta.signature
             case "input_json_delta" if block.tool is not None:
                 block.tool.feed(delta.partial_json)
-            case _:  # signatures and citations
+            case _:  # citations
                 return
 
     def _said(self, block: _Block, piece: str) -> Iterator[ModelChunk]:
@@ -165,6 +179,8 @@ class _Reader:
 
     def _end(self, block: _Block) -> Iterator[ModelChunk]:
         yield from _spoken(block, block.text.flush())
+        if seal := block.seal():
+            yield seal
         if block.tool is not None:
             call = block.tool.call()
             if call is None:
@@ -178,6 +194,9 @@ class _Reader:
             value = getattr(usage, name, None)
             if value is not None:
                 self._tokens[name] = value
+        details = getattr(usage, "output_tokens_details", None)
+        if details is not None:
+            self._tokens["thinking_tokens"] = details.thinking_tokens or 0
 
     def _finish(self) -> Finish:
         if self._stop == "refusal":
@@ -186,22 +205,20 @@ class _Reader:
         whole = not self._cut_tool or reason == agent_pb2.STOP_REASON_MAX_TOKENS
         if not self._stop or self._blocks or not whole:
             raise failures.malformed(self._provider, "stopped in the middle of a block")
-        return Finish(reason, self._usage(), self._model)
+        return Finish(reason, self._usage(), clean(self._model))
 
     def _usage(self) -> common_pb2.TokenUsage:
         read, written = (
             self._tokens.get("cache_read_input_tokens", 0),
             self._tokens.get("cache_creation_input_tokens", 0),
         )
-        # The provider counts cached tokens beside its input_tokens, we count them as part.
-        sent = self._tokens.get("input_tokens", 0) + read + written
-        produced = self._tokens.get("output_tokens", 0)
-        return common_pb2.TokenUsage(
-            input_tokens=sent,
-            output_tokens=produced,
-            total_tokens=sent + produced,
-            cached_input_tokens=read,
-            cache_write_tokens=written,
+        return counting.usage(
+            # The provider counts cached tokens beside its input_tokens, we count them as part.
+            sent=self._tokens.get("input_tokens", 0) + read + written,
+            produced=self._tokens.get("output_tokens"),
+            read=read,
+            written=written,
+            reasoning=self._tokens.get("thinking_tokens"),
         )
 
 

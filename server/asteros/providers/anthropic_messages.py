@@ -17,6 +17,10 @@ SAMPLING_VERSION = "2023-06-01"
 
 # Claude models that are told a thinking budget; all later ones choose it themselves and refuse one.
 _BUDGETED = ("claude-3*", "claude-*-4-0*", "claude-*-4-1*", "claude-*-4-2025*", "claude-*-4-5*")
+# The protocol allows four marks. Tools, system prompt and what was said before are the same
+# in the next call; the mark before the last is where that call finds its prefix again.
+_CACHED_MESSAGES = 2
+_CACHE_MARK = {"type": "ephemeral"}
 
 Json = dict[str, Any]
 
@@ -30,15 +34,17 @@ def headers(config: agent_pb2.ModelConfig) -> dict[str, str]:
 def body(request: ModelRequest) -> Json:
     """The call's body. Unset parameters are left out; 0.0 is set."""
     config = request.config
-    thinking = _thinking(config, history.ends_with_results(request.messages))
+    loop = history.ToolLoop(config, request.messages)
+    thinking = _thinking(request, loop)
+    quiet = thinking is not None and thinking["type"] == "disabled"
     params: Json = {
         "model": config.model,
         "max_tokens": _max_tokens(config, thinking),
-        "messages": messages(request.messages),
+        "messages": messages(request.messages, None if quiet else loop),
         "stream": True,
     }
     if request.system:
-        params["system"] = request.system
+        params["system"] = [{"type": "text", "text": request.system}]
     if request.tools:
         params["tools"] = [_tool(spec) for spec in request.tools]
     if config.HasField("temperature"):
@@ -49,25 +55,40 @@ def body(request: ModelRequest) -> Json:
         params["stop_sequences"] = list(config.stop_sequences)
     if thinking is not None:
         params["thinking"] = thinking
+    _mark(params)
     return params
 
 
-def _thinking(config: agent_pb2.ModelConfig, in_tool_loop: bool) -> Json | None:
+def _mark(params: Json) -> None:
+    """Marks up to where the provider is to cache the prompt: tools, system, the last messages."""
+    asked = [message["content"] for message in params["messages"] if message["role"] == "user"]
+    for blocks in (params.get("tools"), params.get("system"), *asked[-_CACHED_MESSAGES:]):
+        if blocks:
+            blocks[-1]["cache_control"] = _CACHE_MARK
+
+
+def _thinking(request: ModelRequest, loop: history.ToolLoop) -> Json | None:
     """None leaves the provider's default."""
+    config = request.config
     if not config.HasField("thinking_budget_tokens"):
         return None
     if config.thinking_budget_tokens == 0:
         return {"type": "disabled"}
+    # Reasoning that nobody may read need not be sent in clear; its signature brings it back all the same.
+    display = {"display": "summarized" if request.show_thinking else "omitted"}
     if not _takes_budget(config.model):
-        return {"type": "adaptive", "display": "summarized"}  # its default shows no thinking at all
+        return {"type": "adaptive", **display}
     budget = config.thinking_budget_tokens
     if config.HasField("max_tokens"):  # a limit that was lowered must still leave room to answer
         budget = min(budget, config.max_tokens - 1)
-    # In a tool loop these models demand the signed thinking of the call before, and a
-    # conversation here keeps reasoning as bare text.
-    if budget < MIN_THINKING_TOKENS or in_tool_loop:
+    # In a tool loop these models demand the signed thinking it began with; another model may have begun it.
+    if budget < MIN_THINKING_TOKENS or (loop.open and not loop.began_sealed):
         return {"type": "disabled"}
-    return {"type": "enabled", "budget_tokens": budget}
+    return {"type": "enabled", "budget_tokens": budget, **(display if _takes_display(config.model) else {})}
+
+
+def _takes_display(model: str) -> bool:
+    return model.startswith("claude-") and not model.startswith("claude-3")
 
 
 def _takes_budget(model: str) -> bool:
@@ -90,16 +111,16 @@ def _tool(spec: ToolSpec) -> Json:
     }
 
 
-def messages(conversation: Sequence[common_pb2.Message]) -> list[Json]:
+def messages(conversation: Sequence[common_pb2.Message], loop: history.ToolLoop | None = None) -> list[Json]:
     """User and assistant messages in turn; neighbours of one role become one message.
 
     A tool's results are a user message of this protocol, and so are system messages:
     put into the system prompt they would lose their place in time and spoil the
-    provider's cache of everything behind it."""
+    provider's cache of everything behind it. ``loop`` gives the reasoning that goes back."""
     out: list[Json] = []
     for message in history.answered_in_order(conversation):
         role = "assistant" if message.role == common_pb2.ROLE_ASSISTANT else "user"
-        blocks = list(_blocks(message))
+        blocks = list(_blocks(message, loop))
         if out and out[-1]["role"] == role:
             out[-1]["content"] += blocks
         elif blocks:
@@ -107,7 +128,7 @@ def messages(conversation: Sequence[common_pb2.Message]) -> list[Json]:
     return out
 
 
-def _blocks(message: common_pb2.Message) -> Iterator[Json]:
+def _blocks(message: common_pb2.Message, loop: history.ToolLoop | None) -> Iterator[Json]:
     for block in message.content:
         match block.WhichOneof("block"):
             case "text" if block.text.strip():  # blank text is refused
@@ -119,7 +140,9 @@ def _blocks(message: common_pb2.Message) -> Iterator[Json]:
                 yield {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.input_json)}
             case "tool_result":
                 yield _result(block.tool_result)
-            case _:  # thinking: the provider takes its own back only with its signature
+            case "sealed_thinking" if loop is not None and (sealed := loop.seal(message, block)) is not None:
+                yield sealed
+            case _:  # bare reasoning: the provider takes its own back only with its signature
                 continue
 
 

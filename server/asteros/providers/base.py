@@ -28,6 +28,8 @@ class ModelRequest:
     messages: Sequence[common_pb2.Message]  # oldest first; every tool_call is answered
     system: str = ""
     tools: Sequence[ToolSpec] = ()
+    # The caller may read the reasoning; else the provider is asked to keep it sealed, where it can.
+    show_thinking: bool = False
     # Seconds without a byte after which the call fails with ProviderStalled.
     idle_timeout: float = 60.0
 
@@ -47,6 +49,13 @@ class ThinkDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Seal:
+    """Reasoning as the provider wants it back behind a tool call; see ``SealedThinking.data``."""
+
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolUse:
     """The model asks for a tool. Sent once per call, when its input JSON is complete."""
 
@@ -62,7 +71,7 @@ class Finish:
     model: str = ""  # the model that answered, as the provider names it
 
 
-ModelChunk = TextDelta | ThinkDelta | ToolUse | Finish
+ModelChunk = TextDelta | ThinkDelta | Seal | ToolUse | Finish
 
 
 class Provider(Protocol):

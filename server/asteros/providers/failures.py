@@ -7,9 +7,10 @@ import email.utils
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from asteros import clock, errors
+from asteros.providers.deltas import clean
 
 MAX_PROVIDER_TEXT = 300
 # A provider that says "come back tomorrow" is told on; more is taken for a broken header.
@@ -18,11 +19,19 @@ MAX_RETRY_AFTER = 86_400.0
 # Names of errors sent inside a stream whose HTTP status was 200, and the status they stand for.
 _KINDS = {
     "invalid_request_error": 400,
+    "invalid_prompt": 400,
+    "invalid_image": 400,
+    "image_parse_error": 400,
+    "image_content_policy_violation": 400,
+    "context_length_exceeded": 400,
+    "bio_policy": 400,
+    "misalignment_policy_violation": 400,
     "authentication_error": 401,
     "invalid_api_key": 401,
     "billing_error": 402,
     "permission_error": 403,
     "not_found_error": 404,
+    "model_not_found": 404,
     "request_too_large": 413,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
@@ -40,21 +49,30 @@ _PASSING = frozenset({408, 409, 425})
 _SECRETS = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|key|gsk|xai|AIza)[-_]?[\w*.-]{8,})")
 
 
-def of_status(
-    provider: str, status: int, *, text: str = "", key: str = "", retry_after: float | None = None
-) -> errors.AsterError:
+class Response(Protocol):
+    """What is read of an HTTP response."""
+
+    @property
+    def status_code(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+def of_response(provider: str, response: Response, *, text: object = "", key: str = "") -> errors.AsterError:
     """The error for an HTTP status of 300 or more. ``text`` is the provider's own word."""
-    return _of(status, text, key, retry_after, provider=provider, http_status=status)
+    status = response.status_code
+    return _of(status, text, key, retry_after(response.headers), provider=provider, http_status=status)
 
 
-def of_kind(provider: str, kind: object, *, text: str = "", key: str = "") -> errors.AsterError:
+def of_kind(provider: str, kind: object, *, text: object = "", key: str = "") -> errors.AsterError:
     """The error for a failure named inside a 200 stream, by type or by number; unknown: unavailable."""
     name = str(kind)
     status = int(name) if name.isdecimal() and len(name) == 3 else _KINDS.get(name, 500)
     return _of(status, text, key, None, provider=provider)
 
 
-def _of(status: int, text: str, key: str, retry_after: float | None, **facts: Any) -> errors.AsterError:
+def _of(status: int, text: object, key: str, retry_after: float | None, **facts: Any) -> errors.AsterError:
     if status in _AUTH:
         return errors.ProviderAuth("The model provider refused the key", **facts)
     if status in _LIMIT:
@@ -64,7 +82,7 @@ def _of(status: int, text: str, key: str, retry_after: float | None, **facts: An
     return rejected(text, key, **facts)
 
 
-def rejected(text: str, key: str = "", **facts: Any) -> errors.ProviderRejected:
+def rejected(text: object, key: str = "", **facts: Any) -> errors.ProviderRejected:
     """A refused request with the provider's reason, redacted and short."""
     reason = redacted(text, key)
     default = "The model provider refused the request"
@@ -83,8 +101,11 @@ def no_key(provider: str, variable: str) -> errors.ProviderAuth:
     )
 
 
-def redacted(text: str, key: str = "") -> str:
-    """One line of at most MAX_PROVIDER_TEXT characters without the key or anything like one."""
+def redacted(said: object, key: str = "") -> str:
+    """One line of at most MAX_PROVIDER_TEXT characters without the key or anything like one.
+
+    ``said`` is whatever a provider put where its text belongs; what is not text is nothing."""
+    text = clean(said) if isinstance(said, str) else ""
     if key:
         text = text.replace(key, "[redacted]")
     line = " ".join(_SECRETS.sub("[redacted]", text).split())

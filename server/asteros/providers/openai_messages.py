@@ -1,6 +1,5 @@
 """From our conversation to the body of an OpenAI Chat Completions call; plain dicts, no SDK."""
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +17,8 @@ def body(request: ModelRequest, preset: Preset) -> Json:
 
     ``thinking_budget_tokens`` has no counterpart in this dialect."""
     config = request.config
-    params: Json = {"model": config.model, "messages": messages(request.system, request.messages, preset)}
+    loop = history.ToolLoop(config, request.messages) if preset.takes_reasoning_back else None
+    params: Json = {"model": config.model, "messages": messages(request.system, request.messages, loop)}
     if preset.usage_option:
         params["stream_options"] = {"include_usage": True}
     if request.tools:
@@ -43,13 +43,17 @@ def _tool(spec: ToolSpec) -> Json:
     return {"type": "function", "function": function}
 
 
-def messages(system: str, conversation: Sequence[common_pb2.Message], preset: Preset) -> list[Json]:
-    """The messages on the wire; a system message keeps its place, each tool result is one message."""
+def messages(
+    system: str, conversation: Sequence[common_pb2.Message], loop: history.ToolLoop | None = None
+) -> list[Json]:
+    """The messages on the wire; a system message keeps its place, each tool result is one message.
+
+    ``loop`` gives the reasoning that goes back."""
     out: list[Json] = [{"role": "system", "content": system}] if system else []
     for message in history.answered_in_order(conversation):
         match message.role:
             case common_pb2.ROLE_ASSISTANT:
-                out.extend(_assistant(message, preset))
+                out.extend(_assistant(message, loop))
             case common_pb2.ROLE_TOOL:
                 out.extend(_results(message))
             case common_pb2.ROLE_SYSTEM:
@@ -59,7 +63,7 @@ def messages(system: str, conversation: Sequence[common_pb2.Message], preset: Pr
     return out
 
 
-def _assistant(message: common_pb2.Message, preset: Preset) -> Iterator[Json]:
+def _assistant(message: common_pb2.Message, loop: history.ToolLoop | None) -> Iterator[Json]:
     text = "\n".join(history.texts(message))
     calls = [_call(block.tool_call) for block in message.content if block.WhichOneof("block") == "tool_call"]
     if not text and not calls:
@@ -67,10 +71,10 @@ def _assistant(message: common_pb2.Message, preset: Preset) -> Iterator[Json]:
     answer: Json = {"role": "assistant", "content": text or None}
     if calls:
         answer["tool_calls"] = calls
-        reasoning = "".join(block.thinking for block in message.content)
-        # Behind a tool call these providers demand their own reasoning back; anywhere else they refuse it.
-        if reasoning and preset.takes_reasoning_back:
-            answer["reasoning_content"] = reasoning
+        if loop is not None:
+            # Behind a tool call these providers demand their own reasoning back; anywhere else they refuse it.
+            for sealed in filter(None, (loop.seal(message, block) for block in message.content)):
+                answer.update(sealed)
     yield answer
 
 
@@ -114,12 +118,8 @@ def _media(media: common_pb2.Media) -> Json:
         return {"type": "text", "text": text}
     inline = media.WhichOneof("source") == "data"
     if media.media_type.startswith("image/"):
-        return {"type": "image_url", "image_url": {"url": _data_url(media) if inline else media.uri}}
+        return {"type": "image_url", "image_url": {"url": history.data_url(media) if inline else media.uri}}
     if media.media_type == "application/pdf" and inline:
-        file = {"filename": media.filename or "document.pdf", "file_data": _data_url(media)}
+        file = {"filename": media.filename or "document.pdf", "file_data": history.data_url(media)}
         return {"type": "file", "file": file}
     return {"type": "text", "text": history.unseen_note(media)}
-
-
-def _data_url(media: common_pb2.Media) -> str:
-    return f"data:{media.media_type};base64,{base64.b64encode(media.data).decode('ascii')}"

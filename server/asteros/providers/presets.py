@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
-Dialect = Literal["anthropic", "openai", "scripted"]
+Dialect = Literal["anthropic", "openai", "responses", "scripted"]
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What is known of one provider. An empty ``base_url`` must come from the caller."""
+    """What is known of one provider. An empty ``base_url`` must come from the caller.
+
+    ``responses`` means OpenAI's Responses at the preset's own address, and at any where it
+    has none of its own; at another address it means Chat Completions, which all gateways speak."""
 
     name: str
     dialect: Dialect = "openai"
@@ -33,10 +36,12 @@ PRESETS = (
     Preset("custom_claude", "anthropic", needs_key=False),
     Preset(
         "openai",
-        base_url="https://api.openai.com/v1",
+        "responses",
+        "https://api.openai.com/v1",
         models=("gpt*", "o1*", "o3*"),
         max_tokens_name="max_completion_tokens",  # its reasoning models refuse the old name
     ),
+    Preset("openai_responses", "responses", needs_key=False),
     Preset("deepseek", base_url="https://api.deepseek.com", models=("deepseek*",), takes_reasoning_back=True),
     Preset("groq", base_url="https://api.groq.com/openai/v1"),
     Preset("ollama", base_url="http://localhost:11434/v1", models=("llama*", "mistral*"), needs_key=False),

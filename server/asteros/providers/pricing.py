@@ -1,5 +1,6 @@
 """What a model call costs. The only file that reads ``prices.yaml``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -40,15 +41,24 @@ class Price:
 
 
 class PriceTable:
-    """Immutable prices by model name; a name ending in ``*`` stands for all that begin so."""
+    """Prices by model name; a name ending in ``*`` stands for all that begin so."""
 
-    def __init__(self, path: Path = PACKAGED) -> None:
-        """:raises ConfigError: the file is missing or not of the form described in ``prices.yaml``."""
-        rows = _read(path)
+    def __init__(self, path: Path = PACKAGED, own: Path | None = None) -> None:
+        """``own``: a table whose rows are added, or replace those of the same name.
+
+        :raises ConfigError: a file is missing or not of the form described in ``prices.yaml``."""
+        self._set(_read(path) | (_read(own) if own is not None else {}))
+
+    def _set(self, rows: Mapping[str, Price]) -> None:
+        self.rows = MappingProxyType(dict(rows))
         self._exact = MappingProxyType({name: price for name, price in rows.items() if not name.endswith("*")})
         prefixes = [(name[:-1], price) for name, price in rows.items() if name.endswith("*")]
         # The longest prefix says most about a model.
         self._prefixes = tuple(sorted(prefixes, key=lambda row: len(row[0]), reverse=True))
+
+    def put(self, prices: Mapping[str, Price]) -> None:
+        """Adds or replaces rows, for calls from now on."""
+        self._set({**self.rows, **prices})
 
     def price(self, model: str) -> Price | None:
         """The price of a model; None when it is not known."""

@@ -1,6 +1,7 @@
 """Which provider a model configuration means, with which address and which key."""
 
 import asyncio
+import contextlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -10,16 +11,16 @@ from urllib.parse import urlsplit
 
 from aster.v1 import agent_pb2
 from asteros import errors
+from asteros.providers.addresses import Addresses
 from asteros.providers.base import Provider
 from asteros.providers.lazy import LazyProvider
-from asteros.providers.presets import PRESETS, TABLE, Preset
+from asteros.providers.presets import TABLE, Preset
+from asteros.providers.router import Router
 from asteros.providers.scripted import ScriptedProvider
 
 # Each client owns a pool of connections and a TLS context.
 MAX_CLIENTS = 128
 
-# What the server uses where nothing else is said, by the first key that is set.
-_DEFAULTS = (("anthropic", "claude-sonnet-5-5"), ("openai", "gpt-6.1-sol"), ("deepseek", "deepseek-flash"))
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -31,6 +32,8 @@ class _Target:
     base_url: str
     key: str
     missing_key: str  # the variable to set, when a key is needed and none is known
+    responses: bool = False  # see Preset
+    foreign: bool = False  # the caller named the address
 
 
 class ProviderRegistry:
@@ -38,28 +41,57 @@ class ProviderRegistry:
 
     ``environ`` holds ``<PROVIDER>_API_KEY`` and, to move a provider elsewhere,
     ``<PROVIDER>_BASE_URL``. ``secrets`` maps ``ModelConfig.api_key_secret`` to keys.
-    All methods belong to one event loop."""
+    ``router`` chooses where a config names no model. ``addresses`` judges those that
+    callers name; None: they may name any. All methods belong to one event loop."""
 
     def __init__(
-        self, scripts: Path | None, environ: Mapping[str, str], *, secrets: Mapping[str, str] | None = None
+        self,
+        scripts: Path | None,
+        environ: Mapping[str, str],
+        *,
+        secrets: Mapping[str, str] | None = None,
+        router: Router | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
+        """:raises ConfigError: the router names a model that no provider fits."""
         self._environ = environ
         self._secrets = secrets or {}
         self._scripted = ScriptedProvider(scripts)
         self._clients: OrderedDict[tuple[str, str, str], LazyProvider] = OrderedDict()  # least used first
         self._closing: set[asyncio.Task[None]] = set()
+        self._addresses = addresses
+        self._router = router or Router()
+        for route in self._router:
+            try:
+                self.check(route.model, "model")
+            except errors.InvalidArgument as error:
+                wrong = error.violations[0]
+                field = wrong.field.rpartition(".")[2]
+                raise errors.ConfigError(f"{route.where}: {field} {wrong.description}") from None
 
     def check(self, config: agent_pb2.ModelConfig, field: str = "config.model_config") -> None:
         """Refuses a configuration no provider fits, and looks at its fallbacks too.
 
         Creates nothing and reaches no network; a missing key is no reason here.
 
-        :raises FieldViolation: named below ``field``."""
+        :raises FieldViolation, UrlNotAllowed: named below ``field``."""
         target = self._target(config, field)
         if target.preset.dialect == "scripted":
             self._scripted.check(config.model, f"{field}.model")
         for index, fallback in enumerate(config.fallbacks):
             self.check(fallback, f"{field}.fallbacks[{index}]")
+
+    async def check_addresses(self, config: agent_pb2.ModelConfig, field: str = "config.model_config") -> None:
+        """Refuses a ``base_url`` of the configuration or its fallbacks that may not be reached.
+
+        A name that cannot be resolved now passes: every call is judged again.
+
+        :raises UrlNotAllowed: named below ``field``."""
+        if self._addresses is not None and config.base_url and self._target(config, field).foreign:
+            with contextlib.suppress(OSError):
+                await self._addresses.check(config.base_url, f"{field}.base_url")
+        for index, fallback in enumerate(config.fallbacks):
+            await self.check_addresses(fallback, f"{field}.fallbacks[{index}]")
 
     def resolve(
         self, config: agent_pb2.ModelConfig, field: str = "config.model_config"
@@ -79,15 +111,13 @@ class ProviderRegistry:
             return self._scripted, filled
         return self._client(target), filled
 
-    def has_any_key(self) -> bool:
-        """Whether the environment holds the key of any known provider."""
-        return any(self._variable(preset, "API_KEY") for preset in PRESETS if preset.needs_key)
+    def route(self, profile: str, task: str = "chat") -> agent_pb2.ModelConfig:
+        """The model of a task under a routing profile: the first of its row that can be called.
 
-    def default_model(self) -> agent_pb2.ModelConfig:
-        """The model of templates that name none; the offline demo while no key is set."""
-        for name, model in _DEFAULTS:
-            if self._variable(TABLE.by_name[name], "API_KEY"):
-                return agent_pb2.ModelConfig(provider=name, model=model)
+        ``profile``: one of ``router.PROFILES``. Without any key it is the offline demo."""
+        for route in self._router.row(task, profile):
+            if not self._target(route.model, "model").missing_key:
+                return route.model
         return agent_pb2.ModelConfig(provider="scripted", model="demo")
 
     async def aclose(self) -> None:
@@ -114,7 +144,10 @@ class ProviderRegistry:
         if not key and _same(base_url, ours):
             key = self._variable(preset, "API_KEY")
         needed = preset.needs_key and _same(base_url, preset.base_url)
-        return _Target(preset, base_url, key, "" if key or not needed else _variable_name(preset.name, "API_KEY"))
+        missing = "" if key or not needed else _variable_name(preset.name, "API_KEY")
+        at_home = not preset.base_url or _same(base_url, preset.base_url)
+        responses = preset.dialect == "responses" and at_home
+        return _Target(preset, base_url, key, missing, responses=responses, foreign=not _same(base_url, ours))
 
     def _preset(self, config: agent_pb2.ModelConfig, field: str) -> Preset:
         name = config.provider.lower()
@@ -152,10 +185,31 @@ class ProviderRegistry:
         client = self._clients.get(identity)
         if client is None:
             self._make_room()
-            client = LazyProvider(target.preset.name, _maker(target), missing_key=target.missing_key)
+            client = LazyProvider(target.preset.name, self._maker(target), missing_key=target.missing_key)
             self._clients[identity] = client
         self._clients.move_to_end(identity)
         return client
+
+    def _maker(self, target: _Target) -> Callable[[], Provider]:
+        """Imports the driver when called, and not before."""
+        addresses = self._addresses if target.foreign else None
+        where = {"name": target.preset.name, "base_url": target.base_url, "api_key": target.key}
+
+        def anthropic() -> Provider:
+            from asteros.providers import transport
+            from asteros.providers.anthropic import AnthropicProvider
+
+            return AnthropicProvider(**where, http=transport.new_client(addresses))
+
+        def openai() -> Provider:
+            from asteros.providers import transport
+            from asteros.providers.openai import OpenAIProvider
+
+            return OpenAIProvider(
+                target.preset, **where, responses=target.responses, http=transport.new_client(addresses)
+            )
+
+        return anthropic if target.preset.dialect == "anthropic" else openai
 
     def _make_room(self) -> None:
         """Closes the client that has been idle longest once there are too many; one in use stays."""
@@ -168,22 +222,6 @@ class ProviderRegistry:
             closing.add_done_callback(self._closing.discard)
 
 
-def _maker(target: _Target) -> Callable[[], Provider]:
-    """Imports the driver when called, and not before."""
-
-    def anthropic() -> Provider:
-        from asteros.providers.anthropic import AnthropicProvider
-
-        return AnthropicProvider(name=target.preset.name, base_url=target.base_url, api_key=target.key)
-
-    def openai() -> Provider:
-        from asteros.providers.openai import OpenAIProvider
-
-        return OpenAIProvider(target.preset, name=target.preset.name, base_url=target.base_url, api_key=target.key)
-
-    return anthropic if target.preset.dialect == "anthropic" else openai
-
-
 def _variable_name(name: str, suffix: str) -> str:
     return f"{name.upper().replace('-', '_')}_{suffix}"
 
@@ -193,14 +231,14 @@ def _same(url: str, other: str) -> bool:
 
 
 def _check_url(url: str, field: str) -> None:
-    """Only the form; whether the address is allowed is asked where the network policy lives."""
+    """Only the form, which needs no look-up; see ``check_addresses`` for the rest."""
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         valid = False
     if not valid or not url.isascii() or not url.isprintable() or " " in url:
-        raise errors.bad_field(field, "is not an http or https address")
+        raise errors.UrlNotAllowed(field)
 
 
 def _check_key(key: str, field: str) -> None:

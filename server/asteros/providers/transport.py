@@ -10,6 +10,7 @@ import httpx2
 
 from asteros import errors
 from asteros.providers import failures
+from asteros.providers.addresses import Addresses
 
 # A longer line is no delta of any provider; buffering it would cost us the memory.
 MAX_LINE_BYTES = 1 << 20
@@ -17,7 +18,7 @@ CONNECT_SECONDS = 10.0
 _TAIL_BYTES = 64
 
 TransportFailure = httpx2.HTTPError
-Response = httpx2.Response
+Client = httpx2.AsyncClient
 
 
 class CappedStream(httpx2.AsyncByteStream):
@@ -46,14 +47,44 @@ async def _cap(response: httpx2.Response) -> None:
         response.stream = CappedStream(response.stream)
 
 
-def new_client() -> httpx2.AsyncClient:
-    """A pool of connections. The SDK that is given it closes it."""
+class CheckedTransport(httpx2.AsyncBaseTransport):
+    """Connects to an address that was judged, under the name that was asked for."""
+
+    def __init__(self, addresses: Addresses, limits: httpx2.Limits) -> None:
+        self._addresses = addresses
+        self._inner = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Like any transport's; UrlNotAllowed for an address that may not be reached.
+
+        The Host header was made of the name, and so is the name that TLS checks."""
+        name = request.url.host
+        try:
+            found = await self._addresses.check(str(request.url))
+        except OSError as error:
+            raise httpx2.ConnectError("the name cannot be resolved", request=request) from error
+        request.extensions["sni_hostname"] = name
+        request.url = request.url.copy_with(host=str(found[0]))
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def new_client(addresses: Addresses | None = None) -> httpx2.AsyncClient:
+    """A pool of connections. The SDK that is given it closes it.
+
+    ``addresses`` judges every connection: for a server that a caller has named. Proxies
+    of the environment are not used then, for they would do the connecting."""
+    limits = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
     return httpx2.AsyncClient(
+        transport=None if addresses is None else CheckedTransport(addresses, limits),
+        trust_env=addresses is None,
         # A redirect would carry key and conversation to another host.
         follow_redirects=False,
         # Compressed, the cap on lines would count the wrong bytes.
         headers={"Accept-Encoding": "identity"},
-        limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100),
+        limits=limits,
         event_hooks={"response": [_cap]},
     )
 
@@ -71,6 +102,8 @@ def ended_with(response: httpx2.Response, mark: bytes) -> bool:
 def failure(provider: str, error: BaseException, *, streaming: bool) -> errors.AsterError:
     """The error for a broken connection; ``streaming``: the response had begun."""
     cause = error if isinstance(error, httpx2.HTTPError) else error.__cause__
+    if isinstance(cause, errors.AsterError):  # our own word from inside the client
+        return cause
     facts: dict[str, Any] = {"provider": provider, "cause": type(cause or error).__name__}
     if isinstance(cause, httpx2.TimeoutException) and not isinstance(cause, httpx2.ConnectTimeout | httpx2.PoolTimeout):
         return errors.ProviderStalled(**facts)

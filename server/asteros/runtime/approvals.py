@@ -6,13 +6,14 @@ acts on it (guarantees A1 to A7). Here are the raising, the waiting and the deci
 for one agent; who may decide was checked before."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from aster.v1 import agent_pb2, control_service_pb2, event_pb2
-from asteros import clock, errors
+from asteros import clock, errors, failpoints
 from asteros.events.catalogue import Stamp
 from asteros.runtime.journal import Journal, snapshot
 from asteros.stores.base import PendingRow, PutPending, Row, Scope, Store
@@ -25,6 +26,8 @@ ANSWERED = event_pb2.RESOLUTION_OUTCOME_ANSWERED
 EXPIRED = event_pb2.RESOLUTION_OUTCOME_EXPIRED
 WITHDRAWN = event_pb2.RESOLUTION_OUTCOME_WITHDRAWN
 
+T = TypeVar("T")
+_working: set[asyncio.Task[Any]] = set()
 Pending = control_service_pb2.PendingRequest
 Resolved = event_pb2.RequestResolved
 
@@ -40,6 +43,20 @@ class Raised:
 
 # Called with a request that is being resolved; what else must be written with it.
 OnResolved = Callable[[Pending], tuple[list[event_pb2.Event], list[Row]]]
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Awaits work that must not stop half-way: a caller who is cancelled leaves, and it goes on."""
+    task = asyncio.create_task(work, name="decision")
+    _working.add(task)
+    task.add_done_callback(_done)
+    return await asyncio.shield(task)
+
+
+def _done(task: "asyncio.Task[Any]") -> None:
+    _working.discard(task)
+    if not task.cancelled():
+        task.exception()  # nobody has to wait for it
 
 
 class Approvals:
@@ -116,6 +133,7 @@ class Approvals:
         rules: Sequence[Row] = (),
     ) -> Pending:
         """Stores a decision, with the rows it leaves behind; the request with it. The same decision again is OK.
+        Cancelled half-way it would be stored and wake nobody: callers go through ``to_the_end``.
 
         :raises RequestAlreadyResolved: decided otherwise, expired or withdrawn.
         :raises ApprovalStale: ``digest`` is not that of the request."""
@@ -139,24 +157,26 @@ class Approvals:
 
     async def _settle(self, row: PendingRow, resolution: Resolved, rules: Sequence[Row] = ()) -> Pending:
         pending = row.pending
-        event, put = self.resolved(row, resolution)
+        turn = await self._store.turn(self._journal.ref.key, pending.turn_id)
+        star_id = turn.turn.star_id if turn is not None else ""
+        scope = Scope(pending.session_id, pending.turn_id, star_id, pending.workflow_run_id)
+        event, put = self.resolved(row, resolution, scope)
         more_events, more_rows = self._on_resolved(pending)
-        scope = Scope(pending.session_id, pending.turn_id, "", pending.workflow_run_id)
         try:
             await self._journal.write([event, *more_events], [put, *rules, *more_rows], scope)
         except Exception:
             self._on_failed(pending)
             raise
+        await failpoints.reach("approval.after_store_before_wake")
         self._wake(pending)
         return pending
 
-    def resolved(self, row: PendingRow, resolution: Resolved) -> tuple[event_pb2.Event, PutPending]:
+    def resolved(self, row: PendingRow, resolution: Resolved, scope: Scope) -> tuple[event_pb2.Event, PutPending]:
         """The event and the row that end a request. ``row.pending`` gets its resolution."""
         pending = row.pending
         resolution.pending_id = pending.id
         resolution.resolve_time.CopyFrom(clock.timestamp(clock.now()))
         pending.resolution.CopyFrom(resolution)
-        scope = Scope(pending.session_id, pending.turn_id, "", pending.workflow_run_id)
         event = Stamp(self._journal.ref.id, scope).event(resolution)
         return event, PutPending(snapshot(pending), row.call_id, row.ask_index)
 

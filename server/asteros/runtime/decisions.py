@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from aster.v1 import agent_pb2, common_pb2, control_service_pb2, event_pb2
 from asteros import clock, errors, ids
+from asteros.runtime import permission_rules
 from asteros.runtime.agent import Agent
-from asteros.runtime.approvals import ALLOWED, ANSWERED, DENIED, Resolved
+from asteros.runtime.approvals import ALLOWED, ANSWERED, DENIED, Resolved, to_the_end
 from asteros.runtime.journal import snapshot
 from asteros.runtime.permissions import ALLOW, DENY, input_digest
 from asteros.stores.base import AddRule, PutAgent, Row
@@ -20,10 +21,14 @@ _POLICY = {ALLOWED: ALLOW, DENIED: DENY}
 
 
 async def approve(agent: Agent, request: control_service_pb2.ApproveToolCallRequest, principal: str) -> Pending:
-    """Allows or denies one tool call.
+    """Allows or denies one tool call. Cancelled: it is decided all the same.
 
     :raises PendingRequestNotFound, FourEyesRequired, ApprovalStale, RequestAlreadyResolved:
-    :raises FieldViolation: the edited input does not fit the tool."""
+    :raises FieldViolation: the edited input does not fit the tool, or no rule can say "always"."""
+    return await to_the_end(_approve(agent, request, principal))
+
+
+async def _approve(agent: Agent, request: control_service_pb2.ApproveToolCallRequest, principal: str) -> Pending:
     row = await agent.approvals.get(request.pending_id)
     pending = row.pending
     if not pending.HasField("tool_approval"):
@@ -51,13 +56,21 @@ async def answer(agent: Agent, request: control_service_pb2.RespondToInputReques
     pending = (await agent.approvals.get(request.pending_id)).pending
     if not pending.HasField("user_input"):
         raise errors.PendingRequestNotFound(request.pending_id, agent_id=agent.ref.id)
+    resolution = answered(pending, request, principal)
+    return await to_the_end(agent.approvals.resolve(pending.id, resolution))
+
+
+def answered(
+    pending: Pending, request: control_service_pb2.RespondToInputRequestRequest, principal: str
+) -> event_pb2.RequestResolved:
+    """What an answer says.
+
+    :raises FieldViolation: an option that is not there, or more than one where one is asked for."""
     if request.dismiss:
-        resolution = Resolved(outcome=DENIED, decided_by=principal)
-    else:
-        labels = _chosen(pending.user_input, request.option_indexes)
-        text = "\n".join([*labels, *([request.text] if request.text else [])])
-        resolution = Resolved(outcome=ANSWERED, decided_by=principal, answer=text)
-    return await agent.approvals.resolve(pending.id, resolution)
+        return Resolved(outcome=DENIED, decided_by=principal)
+    labels = _chosen(pending.user_input, request.option_indexes)
+    text = "\n".join([*labels, *([request.text] if request.text else [])])
+    return Resolved(outcome=ANSWERED, decided_by=principal, answer=text)
 
 
 async def go_on(agent: Agent, request: control_service_pb2.RespondToIterationLimitRequest, principal: str) -> Pending:
@@ -67,16 +80,21 @@ async def go_on(agent: Agent, request: control_service_pb2.RespondToIterationLim
     pending = (await agent.approvals.get(request.pending_id)).pending
     if not pending.HasField("iteration_limit"):
         raise errors.PendingRequestNotFound(request.pending_id, agent_id=agent.ref.id)
-    if request.decision == control_service_pb2.DECISION_ALLOW:
-        steps = request.additional_steps or pending.iteration_limit.iteration_limit
-        resolution = Resolved(outcome=ALLOWED, decided_by=principal, answer=str(steps))
-    else:
-        resolution = Resolved(outcome=DENIED, decided_by=principal)
-    return await agent.approvals.resolve(pending.id, resolution)
+    return await to_the_end(agent.approvals.resolve(pending.id, extended(pending, request, principal)))
+
+
+def extended(
+    pending: Pending, request: control_service_pb2.RespondToIterationLimitRequest, principal: str
+) -> event_pb2.RequestResolved:
+    """What a decision about more steps says."""
+    if request.decision != control_service_pb2.DECISION_ALLOW:
+        return Resolved(outcome=DENIED, decided_by=principal)
+    steps = request.additional_steps or pending.iteration_limit.iteration_limit
+    return Resolved(outcome=ALLOWED, decided_by=principal, answer=str(steps))
 
 
 async def _four_eyes(agent: Agent, pending: Pending, principal: str) -> None:
-    if agent.config.four_eyes and await agent.starter_of(pending.turn_id) == principal:
+    if agent.four_eyes(pending.turn_id) and await agent.starter_of(pending.turn_id) == principal:
         raise errors.FourEyesRequired(
             "another person than the one who started the turn must decide", pending_id=pending.id
         )
@@ -119,17 +137,19 @@ def _rules(
 
 
 def _with_rule(agent: Agent, call: common_pb2.ToolCall, policy: common_pb2.PermissionPolicy) -> agent_pb2.Agent:
-    """The agent with a rule for calls like this one."""
+    """The agent with a rule for calls like this one.
+
+    :raises ResourceExhausted, FieldViolation:"""
     changed = snapshot(agent.row.agent)
     if len(changed.config.permission_rules) >= MAX_RULES:
         raise errors.ResourceExhausted(f"an agent has at most {MAX_RULES} permission rules")
     tool = agent.deps.tools.get(call.name)
-    argument = ""
-    if tool is not None and tool.info.main_argument:
-        value = agent.deps.tools.parse_input(tool, call.input_json).get(tool.info.main_argument)
-        # The characters of a path are no pattern.
-        argument = value.translate({ord("*"): "?", ord("["): "?"}) if isinstance(value, str) else ""
-    changed.config.permission_rules.add(tool=call.name, argument=argument, policy=policy)
+    if tool is None:  # gone since; its name still counts
+        rule = agent_pb2.PermissionRule(tool=call.name, policy=policy)
+    else:
+        args = agent.deps.tools.parse_input(tool, call.input_json)
+        rule = permission_rules.for_calls_like(tool.info, args, policy)
+    changed.config.permission_rules.append(rule)
     changed.etag = ids.ulid()
     changed.update_time.CopyFrom(clock.timestamp(clock.now()))
     return changed

@@ -1,27 +1,27 @@
-"""The conversation of a session, and the rule every provider enforces: each tool call
-has exactly one result, in the message right after it (guarantee R4)."""
+"""The conversation of a session as its turns see it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from aster.v1 import common_pb2
-
-Message = common_pb2.Message
-
-
-def text_of(message: Message) -> str:
-    """The text blocks of a message, joined."""
-    return "".join(block.text for block in message.content if block.WhichOneof("block") == "text")
-
-
-def calls_of(message: Message) -> list[common_pb2.ToolCall]:
-    """The tool calls of a message, in the model's order."""
-    return [block.tool_call for block in message.content if block.WhichOneof("block") == "tool_call"]
+from asteros.providers.pairing import Message, for_model
+from asteros.providers.pairing import calls_of as calls_of
+from asteros.providers.pairing import failure_json as failure_json
+from asteros.providers.pairing import results_of as results_of
+from asteros.providers.pairing import text_of as text_of
+from asteros.providers.pairing import tool_message as tool_message
+from asteros.tools.base import Tool
 
 
-def results_of(message: Message) -> list[common_pb2.ToolResult]:
-    """The tool results of a message."""
-    return [block.tool_result for block in message.content if block.WhichOneof("block") == "tool_result"]
+def unsealed(message: Message) -> Message:
+    """A message as callers see it; the same one when it holds no sealed reasoning."""
+    if not any(block.WhichOneof("block") == "sealed_thinking" for block in message.content):
+        return message
+    shown = Message()
+    shown.CopyFrom(message)
+    del shown.content[:]
+    shown.content.extend(block for block in message.content if block.WhichOneof("block") != "sealed_thinking")
+    return shown
 
 
 def open_calls(messages: Sequence[Message]) -> list[common_pb2.ToolCall]:
@@ -34,54 +34,44 @@ def open_calls(messages: Sequence[Message]) -> list[common_pb2.ToolCall]:
     return []
 
 
-def failure_json(error: str, **context: object) -> str:
-    """A structured tool error as the model reads it (seed 004)."""
-    return json.dumps({"ok": False, "error": error, **context}, ensure_ascii=False)
+def last_word(messages: Sequence[Message], turn_id: str, tools: Mapping[str, Tool]) -> str:
+    """What a ``final`` tool was told to say, when the turn's newest message is its result; else ""."""
+    if not messages or messages[-1].role != common_pb2.ROLE_TOOL or messages[-1].turn_id != turn_id:
+        return ""
+    for result in results_of(messages[-1]):
+        tool = tools.get(result.name.casefold())
+        if tool is not None and tool.info.final and not result.is_error:
+            return str(json.loads(result.output_json).get("answer", ""))
+    return ""
 
 
-def tool_message(results: Iterable[common_pb2.ToolResult], turn_id: str) -> Message:
-    """All results of one step as one message, in the order of the calls."""
-    blocks = [common_pb2.ContentBlock(tool_result=result) for result in results]
-    return Message(role=common_pb2.ROLE_TOOL, content=blocks, turn_id=turn_id)
-
-
-def for_model(messages: Sequence[Message]) -> list[Message]:
-    """The messages as a provider accepts them, whatever happened to the history.
-
-    A system message that arrived while tools ran moves behind their results; a call
-    that was never answered gets the result "interrupted"; a stray result goes."""
-    out: list[Message] = []
-    waiting: list[common_pb2.ToolCall] = []
-    held: list[Message] = []
-    for message in messages:
-        if waiting and message.role == common_pb2.ROLE_SYSTEM:
-            held.append(message)
-            continue
+def closed(messages: Sequence[Message]) -> int:
+    """How many messages from the beginning leave no call unanswered: where a copy may end."""
+    end = len(messages)
+    for place in reversed(range(len(messages))):
+        message = messages[place]
         if message.role == common_pb2.ROLE_TOOL:
-            if waiting:
-                out.append(_answered(waiting, message))
-                out += held
-            waiting, held = [], []
-            continue
-        if waiting:
-            out.append(_answered(waiting, None))
-            out += held
-            held = []
-        out.append(message)
-        waiting = calls_of(message)
-    if waiting:
-        out.append(_answered(waiting, None))
-    return out + held
+            break
+        if message.role == common_pb2.ROLE_ASSISTANT:
+            if calls_of(message):
+                end = place
+            break
+    return end
 
 
-def _answered(calls: Sequence[common_pb2.ToolCall], answers: Message | None) -> Message:
-    """One result for each call: the stored one, or "interrupted"."""
-    given = {result.call_id: result for result in (results_of(answers) if answers else ())}
-    results = [
-        given.get(call.id)
-        or common_pb2.ToolResult(
-            call_id=call.id, name=call.name, output_json=failure_json("interrupted"), is_error=True
-        )
-        for call in calls
-    ]
-    return tool_message(results, answers.turn_id if answers else "")
+class ForModel:
+    """``for_model`` of a history that grows: what was looked at once is not looked at again."""
+
+    def __init__(self) -> None:
+        self._done: list[Message] = []
+        self._count = 0  # messages of the history that _done stands for
+
+    def of(self, history: Sequence[Message]) -> list[Message]:
+        """The messages to send; a new list each time."""
+        if self._count > len(history):  # something was taken back
+            self._done, self._count = [], 0
+        end = self._count + closed(history[self._count :])
+        # A result right behind the end may still come: it belongs to what stands before.
+        self._done += for_model(history[self._count : end])
+        self._count = end
+        return self._done + for_model(history[end:])

@@ -62,9 +62,7 @@ class Journal:
         if self._watched is None or not self._log.extend(self.ref, draft, scope, self._watched):
             self.post((draft,), (), scope)
 
-    async def write(
-        self, events: Sequence[Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE
-    ) -> Segment | None:
+    async def write(self, events: Sequence[Event], rows: Sequence[Row] = (), scope: Scope = NO_SCOPE) -> Segment | None:
         """Puts a change in line and waits until it is durable. Cancelled: it is written all the same."""
         return await asyncio.shield(self.put(events, rows, scope))
 
@@ -81,6 +79,11 @@ class Journal:
             raise self._failure
         if not self._log.has_room:
             await self._log.wait_for_room()
+
+    async def settled(self) -> None:
+        """Waits until what was put in line before is written, or has failed: what the store then says is all."""
+        if self._newest is not None:
+            await asyncio.wait([self._newest])
 
     def _wrote(self, written: Written) -> None:
         if written is self._newest:  # a finished future would keep its segment

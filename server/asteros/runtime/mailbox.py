@@ -33,7 +33,7 @@ ENDED = (agent_pb2.TURN_STATE_COMPLETED, agent_pb2.TURN_STATE_FAILED, agent_pb2.
 class Input:
     """What somebody says to an agent, and how."""
 
-    message: common_pb2.Message
+    message: common_pb2.Message  # one of ROLE_ASSISTANT: its tool calls are run, and no model is asked
     session_id: str = ""  # empty: the default session
     request: AddRequest | None = None  # its target is set to the turn
     reject_when_busy: bool = False
@@ -41,6 +41,10 @@ class Input:
     budget: common_pb2.Budget | None = None
     trace_id: str = ""
     turn_id: str = ""  # given where the caller must know it before; else made here
+    workflow_run_id: str = ""  # run that causes it
+    star_id: str = ""  # Star that causes it
+    parent_turn_id: str = ""  # of another agent, that gave this to do
+    parent_call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,10 @@ class Mailbox:
             session_id=conversation.session.id,
             state=agent_pb2.TURN_STATE_QUEUED,
             create_time=clock.timestamp(clock.now()),
+            workflow_run_id=said.workflow_run_id,
+            star_id=said.star_id,
+            parent_turn_id=said.parent_turn_id,
+            parent_call_id=said.parent_call_id,
         )
         budget = said.budget or common_pb2.Budget()
         queued = _Queued(TurnRow(self._journal.ref.key, turn, said.message, said.principal, budget), said.trace_id)
@@ -216,11 +224,17 @@ class Mailbox:
         One that had begun is begun again here and not by the runner: a decision that
         wakes the agent must find it, to be stored together with the turn's new state."""
         for row in await self._store.unfinished_turns(self._journal.ref.key):
-            self._queue.append(_Queued(row, stored=True))
+            if not await self._helps(row.turn):
+                self._queue.append(_Queued(row, stored=True))
         if self._queue and self._queue[0].row.turn.state != agent_pb2.TURN_STATE_QUEUED:
             with contextlib.suppress(errors.StorageFull, errors.StoreUnavailable):  # the runner tries again
                 await self._begin(self._queue[0], [])
         self._work()
+
+    async def _helps(self, turn: agent_pb2.Turn) -> bool:
+        """A turn that a call of this agent has begun: it is taken up by that one, and not from here."""
+        parent, key = turn.parent_turn_id, self._journal.ref.key
+        return bool(parent and turn.parent_call_id) and await self._store.turn(key, parent) is not None
 
     def _work(self) -> None:
         if self._queue and (self._runner is None or self._runner.done()):
@@ -257,6 +271,7 @@ class Mailbox:
             queued.run = run
             return self._journal.put((), context.turn_rows())
         turn.state = agent_pb2.TURN_STATE_RUNNING
+        turn.start_time.CopyFrom(clock.timestamp(clock.now()))
         turn.first_sequence = self._journal.place.sequence + 1
         status = self._life.status
         before = snapshot(status)
@@ -302,6 +317,9 @@ class Mailbox:
         except errors.AsterError as error:  # not even the end could be stored: the lease is lost
             _log.warning("turn %s of agent %s was given up: %s", run.turn.id, self._journal.ref.id, error.reason)
             self.lost = isinstance(error, errors.LeaseLost)
+        except Exception:  # a fault of ours: whoever needs the agent next takes the turn up from the store
+            _log.exception("turn %s of agent %s was given up", run.turn.id, self._journal.ref.id)
+            self.lost = True
         finally:
             run.context.workspace.close()
             self.current = None
@@ -368,7 +386,7 @@ class Mailbox:
         turn = snapshot(queued.row.turn)
         turn.state, turn.stop_reason = agent_pb2.TURN_STATE_INTERRUPTED, agent_pb2.STOP_REASON_INTERRUPTED
         turn.end_time.CopyFrom(clock.timestamp(clock.now()))
-        scope = Scope(turn.session_id, turn.id)
+        scope = Scope(turn.session_id, turn.id, turn.star_id, turn.workflow_run_id)
         complete = event_pb2.TurnComplete(stop_reason=turn.stop_reason, state=turn.state)
         stamp = Stamp(self._journal.ref.id, scope)
         await self._journal.write([stamp.event(complete)], [PutTurn(turn)], scope)

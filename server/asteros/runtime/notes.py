@@ -12,6 +12,7 @@ from asteros.tools.base import JsonValue
 
 MAX_NOTE = 256 * 1024  # bytes of one value as JSON
 MAX_NAME = 200  # characters
+PLAN_NOTE = "plan_mode"  # of a session: it has entered (true) or left (false) plan mode by itself
 
 
 class AgentNotes:

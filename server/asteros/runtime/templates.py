@@ -3,8 +3,9 @@
 What an ``AgentConfig`` leaves unset comes from its template; an agent's own prompt
 or tools never change the template (contract, part 6)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from aster.v1 import agent_pb2, common_pb2
 from asteros import errors
@@ -14,7 +15,7 @@ Config = agent_pb2.AgentConfig
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One pattern. ``defaults.model_config`` unset: the server's default model."""
+    """One pattern. ``defaults.model_config`` unset: the router chooses."""
 
     id: str
     display_name: str
@@ -51,6 +52,53 @@ BUILTIN = (
         ("code-generator", "coder"),
     ),
     Template(
+        "researcher",
+        "Researcher",
+        "Finds out, compares sources and says where each fact comes from.",
+        Config(
+            system_prompt="You are a careful researcher. Look for more than one source, prefer the original ones, and "
+            "name the source of every fact. Keep what you found and what you conclude apart; say what you could not "
+            "find out.",
+            tools=["WebSearch", "WebFetch", "filesystem", "TodoWrite", "AskUserQuestion"],
+            middlewares=["filesystem", "summarization"],
+        ),
+        ("research-assistant",),
+    ),
+    Template(
+        "data-analyst",
+        "Data analyst",
+        "Reads data, computes with programs and explains what the numbers say.",
+        Config(
+            system_prompt="You are a data analyst. Look at the data before you compute; compute with a program and "
+            "never in your head; check totals. Say how sure a result is and what it does not show.",
+            tools=["filesystem", "bash", "TodoWrite", "AskUserQuestion"],
+            middlewares=["filesystem", "summarization"],
+        ),
+    ),
+    Template(
+        "planner",
+        "Planner",
+        "Looks and asks, then writes a plan for others; changes nothing.",
+        Config(
+            system_prompt="You plan and do not act. Read what is there, ask what is open, then write a plan of small "
+            "steps: for each what is to be done, where, how one sees that it is done, and what it depends on. When "
+            "the plan is whole, offer it with ExitPlanMode.",
+            tools=["Read", "Ls", "Glob", "Grep", "Write", "AskUserQuestion", "ExitPlanMode"],
+            permission_mode=agent_pb2.PERMISSION_MODE_PLAN,
+        ),
+        ("plan",),
+    ),
+    Template(
+        "explore",
+        "Explorer",
+        "Finds its way through files and reports; only reads.",
+        Config(
+            system_prompt="You explore a folder to answer a question about it. Search wide, read what matters, and "
+            "report in a few lines with paths and line numbers. You change nothing.",
+            tools=["Read", "Ls", "Glob", "Grep"],
+        ),
+    ),
+    Template(
         "demo",
         "Demo",
         "Works without a model key: does what it is told in plain forms, with real tools.",
@@ -64,39 +112,80 @@ BUILTIN = (
 )
 
 
-class TemplateRegistry:
-    """Templates by id and alias."""
+class More(Protocol):
+    """Templates that may change; see ``template_files``."""
 
-    def __init__(self, templates: Iterable[Template] = BUILTIN) -> None:
-        found: dict[str, Template] = {}
-        for template in templates:
-            for name in (template.id, *template.aliases):
-                found[name] = template
-        self._templates: Mapping[str, Template] = found
+    def changed(self) -> bool: ...
+
+    def all(self) -> Iterable[Template]: ...
+
+
+class TemplateRegistry:
+    """Templates by id and alias. One of ``more`` wins over a built-in one of the same id."""
+
+    def __init__(self, templates: Iterable[Template] = BUILTIN, more: More | None = None) -> None:
+        self._own = tuple(templates)
+        self._more = more
+        self._templates: Mapping[str, Template] = {}
+        self._gather()
+
+    def _gather(self) -> None:
+        named = [*self._own, *(self._more.all() if self._more else ())]
+        found = {alias: template for template in named for alias in template.aliases}
+        # An id is never hidden by an alias of another template.
+        self._templates = found | {template.id: template for template in named}
+
+    def _current(self) -> Mapping[str, Template]:
+        if self._more is not None and self._more.changed():
+            self._gather()
+        return self._templates
+
+    def all(self) -> list[Template]:
+        """Every template once, by id."""
+        current = self._current()
+        return [current[template_id] for template_id in sorted({template.id for template in current.values()})]
 
     def get(self, template_id: str) -> Template:
         """
         :raises TemplateNotFound:"""
-        template = self._templates.get(template_id)
+        template = self._current().get(template_id)
         if template is None:
             raise errors.TemplateNotFound(template_id)
         return template
 
-    def resolve(self, config: Config, default_model: agent_pb2.ModelConfig) -> Config:
-        """The config in effect: what is set, else the template's, else the server's model."""
+    def resolve(self, config: Config, route: Callable[[str], agent_pb2.ModelConfig]) -> Config:
+        """The config in effect: what is set, else the template's.
+
+        Entries of maps are taken one by one, and permission rules are added to the agent's
+        own. ``route`` gives the model of a routing profile: where one is named, and where
+        the template has no model of its own."""
         defaults = self.get(config.template_id).defaults
         resolved = Config()
         resolved.CopyFrom(config)
         if not resolved.HasField("model_config"):
-            model = defaults.model_config if defaults.HasField("model_config") else default_model
-            resolved.model_config.CopyFrom(model)
-        if not resolved.tools:
-            resolved.tools.extend(defaults.tools)
-        if not resolved.middlewares:
-            resolved.middlewares.extend(defaults.middlewares)
-        resolved.system_prompt = resolved.system_prompt or defaults.system_prompt
-        for tool, policy in defaults.tool_permissions.items():
-            if tool not in config.tool_permissions:
-                resolved.tool_permissions[tool] = policy
-        resolved.permission_mode = resolved.permission_mode or defaults.permission_mode
+            routed = config.routing_profile or not defaults.HasField("model_config")
+            profile = config.routing_profile or defaults.routing_profile
+            resolved.model_config.CopyFrom(route(profile) if routed else defaults.model_config)
+        _fill(resolved, defaults)
         return resolved
+
+
+def _fill(config: Config, defaults: Config) -> None:
+    """Every field that is not set becomes the template's."""
+    given = {field.name for field, _ in config.ListFields()}
+    for field, value in defaults.ListFields():
+        target = getattr(config, field.name)
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            for key in value:
+                if key not in target:
+                    target[key] = value[key]
+        elif field.name == "permission_rules":
+            target.extend(value)
+        elif field.name in given:
+            continue
+        elif field.is_repeated:
+            target.extend(value)
+        elif field.message_type is not None:
+            target.CopyFrom(value)
+        else:
+            setattr(config, field.name, value)

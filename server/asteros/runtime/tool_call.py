@@ -3,16 +3,21 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from aster.v1 import agent_pb2, common_pb2, control_service_pb2, event_pb2
 from asteros import clock, errors
-from asteros.runtime import lifecycle
+from asteros.middleware.base import ToolRequest
+from asteros.runtime import budget, lifecycle
 from asteros.runtime.approvals import ANSWERED
 from asteros.runtime.context import TurnContext
 from asteros.runtime.history import failure_json
-from asteros.runtime.notes import AgentNotes
-from asteros.tools.base import Answer, Files, JsonObject, Notes, Option, Tool
+from asteros.runtime.notes import PLAN_NOTE, AgentNotes
+from asteros.runtime.permissions import ALLOW
+from asteros.runtime.rings import TurnHandle
+from asteros.tools.base import Answer, Commands, Files, JsonObject, JsonValue, Notes, Option, Tasks, Todo, Tool
+from asteros.tools.registry import BadToolInput
 from asteros.tools.strict_json import canonical
 
 _log = logging.getLogger(__name__)
@@ -37,6 +42,16 @@ class Call:
     began: float = 0.0
     took: float = 0.0
     unwritten: bool = False  # its end could not be stored
+    stopped_by: str = ""  # the person who asked to stop it
+    stop_note: str = ""
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # set when its end is stored, or the turn's
+    scope: asyncio.Timeout | None = None  # of the running tool
+
+    def stop(self, principal: str, note: str) -> None:
+        """Cancels the running tool at once; the first who asks is remembered."""
+        if self.scope is not None and not self.stopped_by:
+            self.stopped_by, self.stop_note = principal, note
+            self.scope.reschedule(asyncio.get_running_loop().time())
 
     def end(self, state: common_pb2.ToolCallState, output_json: str, *, is_error: bool) -> None:
         """Sets the result the model receives."""
@@ -99,7 +114,14 @@ def for_history(result: common_pb2.ToolResult) -> common_pb2.ToolResult:
     if result.output_size_bytes <= MODEL_BYTES:
         return result
     cut = result.output_json.encode()[:MODEL_BYTES].decode(errors="ignore")
-    text = failure_json(f"the result has {result.output_size_bytes} bytes and was cut", output=cut)
+    text = canonical(
+        {
+            "ok": not result.is_error,
+            "truncated": f"these are the first {MODEL_BYTES} of {result.output_size_bytes} bytes of the result; "
+            "call the tool again for less of it: a range, a filter or a limit",
+            "output": cut,
+        }
+    )
     return common_pb2.ToolResult(
         call_id=result.call_id,
         name=result.name,
@@ -121,14 +143,77 @@ class CallContext:
         self.call_id = call.call.id
         self.idempotency_key = f"{self.turn_id}/{context.turn.step_count}/{self.call_id}"
         self.files: Files = context.workspace
+        self.tasks: Tasks = context.helpers.of(context, self.call_id)
+        self.commands: Commands = context.commands
         self.session_notes: Notes = AgentNotes(context.deps.store, context.journal, context.session.id)
         self.agent_notes: Notes = AgentNotes(context.deps.store, context.journal, "")
+
+    async def run(self, tool: Tool, args: JsonObject) -> JsonObject:
+        """Runs the tool inside the agent's middlewares.
+
+        :raises ToolDenied: they gave it an input that may not run without being asked for."""
+
+        async def innermost(request: ToolRequest) -> JsonObject:
+            if request.args is not args and request.args != args:
+                self._judge(tool, request.args)
+            return await tool.run(request.args, self)
+
+        request = ToolRequest(self.call_id, tool.info, args)
+        return await self._context.onion.tool_call(request, TurnHandle(self._context), innermost)
+
+    def _judge(self, tool: Tool, args: JsonObject) -> None:
+        """Permission was given for another input: this one must need none (guarantee A2)."""
+        try:
+            self._context.deps.tools.parse_input(tool, canonical(args))
+        except BadToolInput:
+            raise errors.MiddlewareFailed("a middleware gave the tool an input that it does not take") from None
+        verdict = self._context.permissions.judge(tool.info, args)
+        if verdict.policy != ALLOW:
+            raise errors.ToolDenied(
+                "a middleware changed the input to one that would have to be approved", tool=tool.info.name
+            )
+
+    async def time_left(self) -> float:
+        """Seconds that the budgets leave to the turn."""
+        return await budget.time_left(self._context)
+
+    def time_of_turn(self) -> AbstractAsyncContextManager[asyncio.Timeout]:
+        """Cuts off what runs when the turn has no time left."""
+        return budget.time_limit(self._context)
 
     def progress(self, message: str, fraction: float | None = None) -> None:
         report = event_pb2.ToolProgress(call_id=self.call_id, message=message[:1000])
         if fraction is not None:
             report.fraction = min(max(fraction, 0.0), 1.0)
         self._context.post(report)
+
+    def intermediate(self, label: str, data: JsonValue) -> None:
+        text = canonical(data)
+        if len(text.encode()) > PREVIEW_BYTES:
+            # JSON as a string: escaping quotes and backslashes at most doubles it.
+            text = canonical(text.encode()[: PREVIEW_BYTES // 2 - 1].decode(errors="ignore"))
+        self._context.post(event_pb2.ToolIntermediate(call_id=self.call_id, label=label[:200], data_json=text))
+
+    def todos(self, items: Sequence[Todo]) -> None:
+        update = event_pb2.TodoUpdate()
+        for item in items:
+            update.items.add(
+                id=item.id,
+                content=item.content,
+                active_form=item.active_form,
+                status=item.status,
+                priority=item.priority,
+            )
+        self._context.post(update)
+
+    @property
+    def in_plan_mode(self) -> bool:
+        return self._context.permissions.in_plan
+
+    async def set_plan_mode(self, on: bool) -> None:
+        await self.session_notes.put(PLAN_NOTE, on)
+        self._context.conversation.planning = on
+        self._context.permissions.in_plan = on
 
     async def ask(
         self, index: int, prompt: str, options: Sequence[Option] = (), *, multi_select: bool = False
@@ -173,8 +258,8 @@ async def run_tool(call: Call, context: CallContext) -> errors.AsterError | None
     call.began = clock.monotonic()
     error: errors.AsterError | None = None
     try:
-        async with asyncio.timeout(limit) as scope:
-            output = await tool.run(call.args, context)
+        async with context.time_of_turn() as turns, asyncio.timeout(limit) as call.scope:
+            output = await context.run(tool, call.args)
         is_error = output.get("ok") is False
         call.end(common_pb2.TOOL_CALL_STATE_COMPLETED, canonical(output), is_error=is_error)
     except errors.AsterError as refused:
@@ -185,14 +270,28 @@ async def run_tool(call: Call, context: CallContext) -> errors.AsterError | None
             raise
         error = _broken(call, tool)
     except Exception:  # also a TimeoutError of the tool's own
-        if limit is not None and scope.expired():
+        ended = call.scope is not None and call.scope.expired()
+        if ended and call.stopped_by:
+            error = _stopped(call, tool)
+        elif ended and limit is not None:
             error = errors.ToolTimeout(tool=tool.info.name, timeout=f"{limit}s")
             _failed(call, f"the tool was stopped after {limit:g} seconds")
+        elif turns.expired():
+            error = errors.ToolTimeout(tool=tool.info.name)
+            _failed(call, "the tool was stopped: the turn has no time left")
         else:
             error = _broken(call, tool)
     finally:
+        call.scope = None
         call.took = clock.monotonic() - call.began
     return error
+
+
+def _stopped(call: Call, tool: Tool) -> errors.AsterError:
+    note = {"note": call.stop_note} if call.stop_note else {}
+    text = failure_json("the user stopped the tool", tool=call.call.name, **note)
+    call.end(common_pb2.TOOL_CALL_STATE_CANCELED, text, is_error=True)
+    return errors.ToolCanceled(tool=tool.info.name, requested_by=call.stopped_by)
 
 
 def _broken(call: Call, tool: Tool) -> errors.AsterError:

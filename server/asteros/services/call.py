@@ -48,6 +48,10 @@ class Call:
     def name(self) -> str:
         return self.method.rpartition("/")[2]
 
+    async def begin(self) -> None:
+        """Tells the peer that the call was let in, before there is anything to say."""
+        await self.context.send_initial_metadata(())
+
     async def write(self, data: bytes) -> None:
         """Sends one message of a stream; waits while the peer does not read.
 

@@ -21,6 +21,8 @@ REVOKE_SECONDS = 3.0  # how long a looked-up key is trusted
 BAD_TRIES = 10  # per address and minute
 _KEY = re.compile(r"ast_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 LOCAL = Caller("local", DEFAULT_TENANT, None)
+# Metadata of the bridge: the address of its client, which counts beside the token alone.
+CLIENT_ADDRESS, BRIDGE_TOKEN = "aster-client-address", "aster-bridge-token"
 
 
 def new_key(
@@ -50,6 +52,7 @@ class Credentials:
         self._api_key = api_key.encode()
         self._known: dict[str, tuple[float, KeyRow | None]] = {}
         self._bad: dict[str, deque[float]] = {}
+        self.bridge_token = ""  # random for each start; "": no bridge
 
     async def caller(self, metadata: Mapping[str, str], peer: str) -> Caller:
         """
@@ -57,7 +60,7 @@ class Credentials:
         :raises AuthRateLimited: too many bad tries from this address."""
         if not self.enabled:
             return LOCAL
-        address = peer.rpartition(":")[0]
+        address = self._address(metadata, peer)
         self._refuse_guessing(address)
         found = await self._find(_presented(metadata))
         if found is None:
@@ -68,6 +71,13 @@ class Credentials:
     async def valid(self, metadata: Mapping[str, str]) -> bool:
         """The credential of a call that was let in still holds."""
         return not self.enabled or await self._find(_presented(metadata)) is not None
+
+    def _address(self, metadata: Mapping[str, str], peer: str) -> str:
+        """Where a call comes from: what the bridge says about its own client, else the peer."""
+        token = metadata.get(BRIDGE_TOKEN, "")
+        if self.bridge_token and hmac.compare_digest(token.encode(), self.bridge_token.encode()):
+            return metadata.get(CLIENT_ADDRESS, "")
+        return peer.rpartition(":")[0]
 
     def _refuse_guessing(self, address: str) -> None:
         tries = self._bad.get(address)

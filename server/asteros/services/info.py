@@ -4,16 +4,20 @@ from collections.abc import Sequence
 
 from aster.v1 import server_service_pb2 as pb
 from asteros import __version__, clock
+from asteros.sandbox.sandboxes import Sandboxes
 from asteros.services.call import Call
 
 
 class ServerServicer:
     """What GetServerInfo tells."""
 
-    def __init__(self, name: str, store: str, interfaces: Sequence[str], unavailable: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, store: str, interfaces: Sequence[str], sandboxes: Sandboxes, unavailable: Sequence[str]
+    ) -> None:
         self._name = name
         self._store = store
         self._interfaces = interfaces
+        self._sandboxes = sandboxes
         self._unavailable = unavailable
         self._began = clock.monotonic()
 
@@ -24,9 +28,10 @@ class ServerServicer:
             uptime=clock.duration(clock.monotonic() - self._began),
             interfaces=self._interfaces,
             store=self._store,
-            sandbox_tier="none",
+            sandbox_tier=await self._sandboxes.tier(),
             unavailable_features=self._unavailable,
         )
         if call.caller.has("admin"):
-            info.sandbox_missing.append("this version has no sandbox: Bash refuses every command")
+            found = await self._sandboxes.found()
+            info.sandbox_missing.extend(f"{one.tier}: {one.missing}" for one in found if one.kind is None)
         return pb.GetServerInfoResponse(server=info)

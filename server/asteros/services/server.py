@@ -1,7 +1,7 @@
 """The gRPC server: every service of the contract, and the interceptors in their order."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf import message_factory
@@ -36,6 +36,7 @@ from asteros.services.interceptors.metrics import RpcMetrics
 from asteros.services.interceptors.onion import Onion
 from asteros.services.interceptors.tracing import tracing
 from asteros.services.interceptors.validate import Exists, Validate
+from asteros.services.local import LocalChannel
 
 MAX_RECEIVE = 4 * 1024 * 1024  # bytes of one message
 MAX_SEND = 16 * 1024 * 1024
@@ -98,11 +99,16 @@ class GrpcServer:
             self.limits,
             Validate(exists),
         ]
-        self.server = grpc.aio.server(interceptors=[Onion(interceptors)], options=OPTIONS)
+        onion = Onion(interceptors)
+        self.server = grpc.aio.server(interceptors=[onion], options=OPTIONS)
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}  # of our services, interceptors included
         for service in services():
             methods = _handlers(service, servicers.get(service.name))
             generic = grpc.method_handlers_generic_handler(service.full_name, methods)
             self.server.add_generic_rpc_handlers((generic,))
+            for name, handler in methods.items():
+                path = f"/{service.full_name}/{name}"
+                self._handlers[path] = onion.around(path, handler)
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         names = [service.full_name for service in services()]
@@ -110,6 +116,10 @@ class GrpcServer:
         reflection.enable_server_reflection(shown, self.server)
         self.server.add_generic_rpc_handlers((_reflection_v1(shown),))
         self._names = ["", *names]
+
+    def local(self, outside: grpc.aio.Channel) -> grpc.aio.Channel:
+        """A channel to this server for callers in this process. ``outside``: one over a socket."""
+        return cast("grpc.aio.Channel", LocalChannel(self._handlers, outside))
 
     async def set_serving(self, serving: bool) -> None:
         """Health of the server and of every service."""

@@ -3,6 +3,7 @@
 from aster.v1 import session_service_pb2 as pb
 from asteros import clock, errors, ids
 from asteros.cosmos.registry import Registry
+from asteros.runtime import history
 from asteros.runtime.agent import request_of
 from asteros.services.call import Call
 from asteros.services.paging import Pages
@@ -33,6 +34,26 @@ class SessionsServicer:
                 raise errors.AgentClosed(agent_id=request.agent_id)
             session_id = await agent.conversations.add(session, known)
         return pb.CreateSessionResponse(session=await self._session(call, session_id))
+
+    async def ForkSession(self, request: pb.ForkSessionRequest, call: Call) -> pb.ForkSessionResponse:
+        source = await self._session(call, request.session_id)
+        now = clock.timestamp(clock.now())
+        forked = pb.Session(
+            id=request.new_session_id or ids.new("ses_"),
+            agent_id=source.agent_id,
+            title=request.title or source.title,
+            metadata=source.metadata if source.HasField("metadata") else None,
+            create_time=now,
+            update_time=now,
+            status="active",
+            parent_session_id=source.id,
+        )
+        known = request_of(request.request_id, call.method, request)
+        async with self._registry.agent(call.caller.tenant, source.agent_id) as agent:
+            if agent.lifecycle.closed:
+                raise errors.AgentClosed(agent_id=source.agent_id)
+            session_id = await agent.conversations.fork(source, request.message_id, forked, known)
+        return pb.ForkSessionResponse(session=await self._session(call, session_id))
 
     async def GetSession(self, request: pb.GetSessionRequest, call: Call) -> pb.GetSessionResponse:
         return pb.GetSessionResponse(session=await self._session(call, request.session_id))
@@ -69,7 +90,7 @@ class SessionsServicer:
         size = self._pages.size(request)
         after = int(self._pages.start(call, request) or 0)
         rows = await self._store.messages(call.caller.tenant, request.session_id, after, size + 1)
-        response = pb.ListMessagesResponse(messages=[message for _, message in rows[:size]])
+        response = pb.ListMessagesResponse(messages=[history.unsealed(message) for _, message in rows[:size]])
         if len(rows) > size:
             response.next_page_token = self._pages.token(call, request, str(rows[size - 1][0]))
         return response

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aster.v1 import event_service_pb2 as pb
-from asteros import clock, errors
+from asteros import clock, errors, failpoints
 from asteros.cosmos.registry import Registry
 from asteros.events import filters
 from asteros.events.cursor import CursorCodec, Place
@@ -42,6 +42,7 @@ class Streams:
         No generator stands between: each would cost every message a microsecond."""
         stop = call.stopper()
         while (data := await subscription.next()) is not None:
+            await failpoints.reach("hub.before_write")
             subscription.write_began(stop)
             await call.write(data)
             subscription.write_ended()
@@ -58,6 +59,10 @@ class Streams:
         row = await self._registry.row(ref.tenant, ref.id)
         start = Place(row.key, 0, sequence)
         return self._open(row.tenant, [ref], wanted, start, options, row.oldest_sequence, row.latest_sequence)
+
+    def from_place(self, tenant: str, wanted: Filter, start: Place, options: Options) -> Subscription:
+        """All agents of a tenant, after a position."""
+        return self._open(tenant, None, wanted, start, options, 0, 0)
 
     async def subscribe(self, call: Call, request: Any, channels: Sequence[int]) -> Subscription:
         """A subscription as a request asks for it.

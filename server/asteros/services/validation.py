@@ -15,9 +15,18 @@ from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from aster.v1 import agent_pb2, agent_service_pb2, control_service_pb2, event_service_pb2
+from aster.v1 import (
+    agent_pb2,
+    agent_service_pb2,
+    control_service_pb2,
+    dashboard_service_pb2,
+    event_service_pb2,
+    stars_service_pb2,
+    workflow_service_pb2,
+)
 from asteros import clock
 from asteros.errors import Violation
+from asteros.providers.router import PROFILES
 
 MAX_TEXT_BYTES = 512 * 1024  # of a user's message or a system prompt
 MAX_FIELD_BYTES = 64 * 1024  # of any other text
@@ -130,6 +139,8 @@ def _value(field: Any, value: Any, path: str) -> Iterator[Violation]:
     if field.type == FieldDescriptor.TYPE_ENUM:
         if value not in field.enum_type.values_by_number:
             yield Violation(path, f"{value} is no value of {field.enum_type.name}")
+        elif not value and field.enum_type.name == "Channel" and field.is_repeated:
+            yield Violation(path, "names no channel")
     elif field.type == FieldDescriptor.TYPE_MESSAGE:
         if field.message_type.full_name.startswith("aster.v1."):
             yield from _walk(value, path + ".")
@@ -171,7 +182,9 @@ def _finite(value: Any) -> bool:
 
 _NOT_NEGATIVE = {
     "page_size", "skip", "buffer_size", "after_sequence", "max_tokens", "max_steps", "max_cost_usd",
-    "iteration_limit", "additional_steps", "output_offset", "thinking_budget_tokens",
+    "iteration_limit", "additional_steps", "output_offset", "thinking_budget_tokens", "max_concurrency", "max_rounds",
+    "max_depth",
+    "input_usd_per_million", "output_usd_per_million", "cache_read_usd_per_million", "cache_write_usd_per_million",
 }  # fmt: skip
 
 
@@ -201,6 +214,12 @@ def _list_events(request: event_service_pb2.ListEventsRequest) -> list[Violation
         return [Violation("after_sequence", "needs agent_id")]
     if request.after_sequence and request.cursor:
         return [Violation("cursor", "not together with after_sequence")]
+    return []
+
+
+def _run_stream(request: workflow_service_pb2.StreamWorkflowRunRequest) -> list[Violation]:
+    if request.HasField("heartbeat_interval") and not 1 <= clock.seconds(request.heartbeat_interval) <= 300:
+        return [Violation("heartbeat_interval", "must be from 1 s to 300 s")]
     return []
 
 
@@ -265,19 +284,41 @@ def _config(config: agent_pb2.AgentConfig, path: str) -> Iterator[Violation]:
         yield Violation(path + "permission_rules", "at most 200 are allowed")
     if config.HasField("approval_timeout") and not 0 < clock.seconds(config.approval_timeout) <= 30 * 86400:
         yield Violation(path + "approval_timeout", "must be above 0 s and at most 30 days")
-    if config.routing_profile not in _PROFILES:
-        yield Violation(path + "routing_profile", f"must be one of {', '.join(sorted(_PROFILES - {''}))}")
-    if config.sandbox.kind not in ("", "local"):
+    if config.routing_profile not in PROFILES:
+        yield Violation(path + "routing_profile", f"must be one of {', '.join(sorted(PROFILES - {''}))}")
+    if config.sandbox.kind not in ("", "local", "none"):
         yield Violation(path + "sandbox.kind", f"{config.sandbox.kind!r} is not supported on this server; use 'local'")
+    if config.sandbox.HasField("timeout") and not 0 < clock.seconds(config.sandbox.timeout) <= 600:
+        yield Violation(path + "sandbox.timeout", "must be above 0 s and at most 600 s")
     if _leaves(config.sandbox.work_dir):
         yield Violation(path + "sandbox.work_dir", "must be a folder inside the server's workspace root")
 
 
-_PROFILES = {"", "balanced", "cost", "performance", "latency", "quality"}
+def _usage(request: dashboard_service_pb2.GetUsageRequest) -> list[Violation]:
+    interval = request.interval
+    if request.HasField("interval") and (interval.seconds < 60 or interval.seconds % 60 or interval.nanos):
+        return [Violation("interval", "must be whole minutes, at least one")]
+    return []
+
+
+def _traces(request: dashboard_service_pb2.ListTracesRequest) -> list[Violation]:
+    if request.status not in ("", "ok", "error", "running"):
+        return [Violation("status", "must be ok, error or running")]
+    return []
+
+
+def _price(request: dashboard_service_pb2.SetPriceRequest) -> list[Violation]:
+    if len(request.price.model) > 200 or not request.price.model.isprintable():
+        return [Violation("price.model", "must be 1 to 200 printable characters")]
+    return []
+
+
+def _leave_star(request: stars_service_pb2.LeaveStarRequest) -> list[Violation]:
+    return [] if request.name or request.agent_id else [Violation("name", "is required, or agent_id")]
 
 
 def _leaves(work_dir: str) -> bool:
-    return work_dir.startswith(("/", "~")) or ".." in work_dir.split("/") or "\x00" in work_dir
+    return work_dir.startswith("~") or ".." in work_dir.split("/") or "\x00" in work_dir
 
 
 _RULES: dict[str, Callable[[Any], list[Violation]]] = {
@@ -289,9 +330,14 @@ _RULES: dict[str, Callable[[Any], list[Violation]]] = {
     "aster.v1.SubscribeControlRequest": _subscription,
     "aster.v1.SubscribeMonitorRequest": _subscription,
     "aster.v1.ListEventsRequest": _list_events,
+    "aster.v1.StreamWorkflowRunRequest": _run_stream,
     "aster.v1.ApproveToolCallRequest": _approval,
     "aster.v1.RespondToIterationLimitRequest": _limit_decision,
     "aster.v1.RespondToInputRequestRequest": _answer,
     "aster.v1.CreateAgentRequest": _create_agent,
     "aster.v1.UpdateAgentRequest": _update_agent,
+    "aster.v1.GetUsageRequest": _usage,
+    "aster.v1.ListTracesRequest": _traces,
+    "aster.v1.SetPriceRequest": _price,
+    "aster.v1.LeaveStarRequest": _leave_star,
 }

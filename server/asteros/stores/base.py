@@ -9,9 +9,21 @@ What is read is an ``aster.v1`` message or one of the small rows below."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from aster.v1 import access_service_pb2, agent_pb2, common_pb2, control_service_pb2, session_service_pb2
+from aster.v1 import (
+    access_service_pb2,
+    agent_pb2,
+    common_pb2,
+    control_service_pb2,
+    session_service_pb2,
+    workflow_pb2,
+)
+from asteros.stores.resources import ResourceStore
+
+if TYPE_CHECKING:
+    from asteros.stores.stars import StarStore
+    from asteros.stores.workflows import WorkflowStore
 
 DEFAULT_TENANT = "default"
 UNFINISHED = (agent_pb2.TURN_STATE_QUEUED, agent_pb2.TURN_STATE_RUNNING, agent_pb2.TURN_STATE_WAITING)
@@ -116,6 +128,15 @@ class AddMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyMessages:
+    """Begins a new session with the first ``count`` messages of another one of the unit's agent."""
+
+    source_id: str
+    session_id: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class PutToolCall:
     """Inserts or replaces a tool call; the journal of what was started and what came of it."""
 
@@ -160,17 +181,54 @@ class PutNote:
     value: bytes | None  # JSON
 
 
+@dataclass(frozen=True, slots=True)
+class PutRemote:
+    """Stores how far the program behind a remote agent has come.
+
+    With ``after`` the unit is refused (``LeaseLost``) unless the stored instance and number are
+    these: a batch is written only when the one before it was, so ``acked`` never covers a hole."""
+
+    instance_id: str
+    acked: int
+    listed: bool = True
+    after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutRun:
+    """Stores where a workflow run stands; the unit is of the run's own log."""
+
+    run: workflow_pb2.WorkflowRun  # without steps
+    wish: int  # what people want of it: 0 go on, 1 pause, 2 end
+    active: float  # seconds at work
+
+
+@dataclass(frozen=True, slots=True)
+class PutStep:
+    """Inserts or replaces one attempt of one execution of a step of the unit's workflow run."""
+
+    step: workflow_pb2.WorkflowStepRun
+    rounds: str  # of the loops around it, outermost first: "2.1"
+    place: int
+    facts: bytes  # JSON
+    output: str
+
+
 Row = (
     PutAgent
     | PutStatus
     | PutTurn
     | PutSession
     | AddMessage
+    | CopyMessages
     | PutToolCall
     | PutPending
     | AddRequest
     | AddRule
     | PutNote
+    | PutRemote
+    | PutRun
+    | PutStep
 )
 
 
@@ -217,6 +275,16 @@ class AgentRow:
     @property
     def ref(self) -> AgentRef:
         return AgentRef(self.key, self.tenant, self.agent.id)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRow:
+    """What is stored of a remote agent beside its agent's row."""
+
+    owner: str  # principal
+    instance_id: str
+    acked: int
+    listed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +408,18 @@ class Store(Protocol):
         after ``trim``, and its agent is named again: go through the keys once."""
         ...
 
+    def resources(self) -> ResourceStore:
+        """What is registered, of all kinds, and the log of its changes."""
+        ...
+
+    def workflows(self) -> "WorkflowStore":
+        """Workflows and their runs, kept in the same place."""
+        ...
+
+    def stars(self) -> "StarStore":
+        """Stars, what was said in them, and what they work on."""
+        ...
+
     # -- agents ---------------------------------------------------------------
 
     async def create_agent(
@@ -355,12 +435,22 @@ class Store(Protocol):
         :raises AgentAlreadyExists, AgentLimitReached, RequestIdKnown:"""
         ...
 
+    async def create_remote_agent(self, tenant: str, agent: agent_pb2.Agent, owner: str) -> AgentRow:
+        """Stores a new agent that runs in another program: no session, not listed, no limit.
+
+        :raises AgentAlreadyExists:"""
+        ...
+
+    async def remote_agent(self, key: int) -> RemoteRow | None:
+        """None: the agent is one of this server's own."""
+        ...
+
     async def agent(self, tenant: str, agent_id: str) -> AgentRow | None: ...
 
     async def agent_by_key(self, key: int) -> AgentRow | None: ...
 
     async def agents(self, tenant: str, after: str, limit: int, only: AgentFilter) -> list[AgentRow]:
-        """Agents by id, after the given id."""
+        """Agents by id, after the given id; remote ones while they are listed."""
         ...
 
     async def delete_agent(self, key: int) -> None:
@@ -373,8 +463,8 @@ class Store(Protocol):
         :raises AgentNotFound:"""
         ...
 
-    async def settle(self) -> None:
-        """After a start nothing is in memory: agents that were STARTED are STOPPED."""
+    async def started_agents(self) -> list[AgentRow]:
+        """Agents of all tenants that are STARTED; after a start of the server none of them is in memory."""
         ...
 
     async def floor_position(self, tenant: str) -> int:
@@ -407,7 +497,7 @@ class Store(Protocol):
         ...
 
     async def agents_with_work(self) -> list[int]:
-        """Keys of agents that have queued or running turns: to be woken after a start."""
+        """Keys of own agents that have queued or running turns: to be woken after a start."""
         ...
 
     async def session(self, tenant: str, session_id: str) -> tuple[int, session_service_pb2.Session] | None:
@@ -446,7 +536,9 @@ class Store(Protocol):
         """Open requests after the given id, oldest first. ``agent_key`` 0: of all agents."""
         ...
 
-    async def expired_pending(self, nanos: int, limit: int) -> list[PendingRow]: ...
+    async def expired_pending(self, nanos: int, limit: int) -> list[PendingRow]:
+        """Open requests of own agents whose time is up; a remote program looks after its own."""
+        ...
 
     async def next_expiry(self) -> int | None:
         """When the next open request expires, nanoseconds."""

@@ -22,10 +22,25 @@ from aster.v1 import access_service_pb2, agent_pb2, common_pb2, control_service_
 from asteros import clock, errors, ids
 from asteros.stores import base
 from asteros.stores.sqlfiles import migrations
+from asteros.stores.sqlite_insights import SqliteInsights
+from asteros.stores.sqlite_resources import SqliteResources, readers, register_agent
+from asteros.stores.sqlite_stars import SqliteStars, forget_agent
+from asteros.stores.sqlite_workflows import SqliteWorkflows
 from asteros.stores.sqlite_writer import SQL, Checkpointer, Writer, add_request, labels_json, put_session, translate
 
 M = TypeVar("M", bound=Message)
-_DELETE_WITH_AGENT = ("segments", "sessions", "messages", "turns", "tool_calls", "pending", "session_rules", "notes")
+_DELETE_WITH_AGENT = (
+    "segments",
+    "sessions",
+    "messages",
+    "turns",
+    "tool_calls",
+    "pending",
+    "session_rules",
+    "notes",
+    "remote_agents",
+    "traces",
+)
 
 
 class SqliteStore:
@@ -44,6 +59,7 @@ class SqliteStore:
         self._reader: aiosqlite.Connection | None = None
         # Replays read megabytes: on a connection of their own, so that small reads never wait for them.
         self._log_reader: aiosqlite.Connection | None = None
+        self._sums_reader: aiosqlite.Connection | None = None
         self.log_id = ""
         self.secret = b""
 
@@ -68,6 +84,7 @@ class SqliteStore:
         self._checkpointer.start()
         self._reader = await self._connect()
         self._log_reader = await self._connect()
+        self._sums_reader = await self._connect()
 
     async def _connect(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._path, isolation_level=None)
@@ -76,11 +93,11 @@ class SqliteStore:
         return connection
 
     async def aclose(self) -> None:
-        if self._reader is None or self._log_reader is None:
+        if self._reader is None or self._log_reader is None or self._sums_reader is None:
             return
-        await self._reader.close()
-        await self._log_reader.close()
-        self._reader = self._log_reader = None
+        for reader in (self._reader, self._log_reader, self._sums_reader):
+            await reader.close()
+        self._reader = self._log_reader = self._sums_reader = None
         await asyncio.to_thread(self._checkpointer.stop)
         await self._writer.stop()
         self._unlock()
@@ -125,6 +142,7 @@ class SqliteStore:
             raise errors.RefusedToStart(
                 f"{self._path}: made by a newer version (schema {have}, this one knows {newest}); upgrade this server"
             )
+        readers(connection)
         for number, script in migrations():
             if number > have:
                 connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
@@ -135,12 +153,26 @@ class SqliteStore:
         return await self._select(SQL[query], values)
 
     async def _select(self, text: str, values: Sequence[Any]) -> list[Any]:
-        if self._reader is None:
-            raise errors.StoreUnavailable("the store is closed")
-        try:
-            return list(await self._reader.execute_fetchall(text, values))
-        except sqlite3.Error as error:
-            raise translate(error) from error
+        return await _fetched(self._reader, text, values)
+
+    async def _select_sums(self, text: str, values: Sequence[Any]) -> list[Any]:
+        return await _fetched(self._sums_reader, text, values)
+
+    def insights(self) -> SqliteInsights:
+        """The sums over this log, as long as the store is open."""
+        return SqliteInsights(self._select_sums, self._writer.run)
+
+    def resources(self) -> SqliteResources:
+        """What is registered, as long as the store is open."""
+        return SqliteResources(self._select)
+
+    def stars(self) -> SqliteStars:
+        """Stars, as long as the store is open."""
+        return SqliteStars(self._select, self._writer.run)
+
+    def workflows(self) -> SqliteWorkflows:
+        """The workflows of this store, as long as it is open."""
+        return SqliteWorkflows(self._select, self._writer.run, lambda: self._writer.position)
 
     async def _row(self, query: str, *values: Any) -> Any:
         rows = await self._rows(query, *values)
@@ -174,12 +206,7 @@ class SqliteStore:
 
         Fetched in one go: an open cursor would hold this connection's view of the log, and
         a reader that shares it would take an old state for the end."""
-        if self._log_reader is None:
-            raise errors.StoreUnavailable("the store is closed")
-        try:
-            rows = await self._log_reader.execute_fetchall(SQL[query], (*values, limit))
-        except sqlite3.Error as error:
-            raise translate(error) from error
+        rows = await _fetched(self._log_reader, SQL[query], (*values, limit))
         return [_segment(row) for row in rows]
 
     async def sequence_at(self, agent_key: int, position: int) -> int:
@@ -208,6 +235,7 @@ class SqliteStore:
             return int(agent[7])
         connection.execute(SQL["keep_head"], (self._writer.position,))
         connection.execute(SQL["trim"], (agent_key, first_kept))
+        connection.execute(SQL["trim_traces"], (agent_key, first_kept))
         left = connection.execute(SQL["agent_segments"], (agent_key, 0, 1)).fetchone()
         oldest = left[2] if left else latest + 1
         connection.execute(SQL["set_floor"], (oldest, last[0], agent_key))
@@ -241,18 +269,26 @@ class SqliteStore:
                 add_request(connection, tenant, request)
             if max_agents and connection.execute(SQL["open_agents"], (tenant,)).fetchone()[0] >= max_agents:
                 raise errors.AgentLimitReached(f"cosmos is full (max {max_agents} agents)", max_agents=max_agents)
-            values = (
-                tenant, agent.id, status.state, agent.config.template_id, labels_json(agent),
-                agent.SerializeToString(), status.SerializeToString(), session.id,
-            )  # fmt: skip
-            try:
-                key = connection.execute(SQL["insert_agent"], values).lastrowid
-            except sqlite3.IntegrityError:
-                raise errors.AgentAlreadyExists(agent.id) from None
-            put_session(connection, tenant, int(key or 0), session, insert=True)
+            key = _insert_agent(connection, tenant, agent, status, session.id)
+            register_agent(connection, tenant, agent)
+            put_session(connection, tenant, key, session, insert=True)
             return connection.execute(SQL["agent_by_key"], (key,)).fetchone()
 
         return _agent(await self._writer.run(insert))
+
+    async def create_remote_agent(self, tenant: str, agent: agent_pb2.Agent, owner: str) -> base.AgentRow:
+        status = agent_pb2.AgentStatus(state=agent_pb2.AGENT_STATE_CREATED, activity=agent_pb2.AGENT_ACTIVITY_IDLE)
+
+        def insert(connection: sqlite3.Connection) -> Any:
+            key = _insert_agent(connection, tenant, agent, status, "")
+            connection.execute(SQL["insert_remote"], (key, owner))
+            return connection.execute(SQL["agent_by_key"], (key,)).fetchone()
+
+        return _agent(await self._writer.run(insert))
+
+    async def remote_agent(self, key: int) -> base.RemoteRow | None:
+        row = await self._row("remote_agent", key)
+        return base.RemoteRow(row[0], row[1], row[2], bool(row[3])) if row else None
 
     async def agent(self, tenant: str, agent_id: str) -> base.AgentRow | None:
         row = await self._row("agent_by_id", tenant, agent_id)
@@ -265,7 +301,8 @@ class SqliteStore:
     async def agents(self, tenant: str, after: str, limit: int, only: base.AgentFilter) -> list[base.AgentRow]:
         # The text is put together from constants; what callers choose is bound.
         query = "SELECT key, tenant, epoch, agent, status, default_session_id, latest_sequence, oldest_sequence,"
-        query += " floor_position, state FROM agents WHERE tenant = ? AND id > ?"
+        query += " floor_position, state FROM agents WHERE tenant = ? AND kind = 0 AND id > ?"
+        query += " AND NOT EXISTS (SELECT 1 FROM remote_agents WHERE agent_key = key AND NOT listed)"
         values: list[Any] = [tenant, after]
         if only.states:
             query += f" AND state IN ({', '.join('?' * len(only.states))})"
@@ -287,6 +324,9 @@ class SqliteStore:
             connection.execute(SQL["keep_head"], (self._writer.position,))
             for table in _DELETE_WITH_AGENT:
                 connection.execute(f"DELETE FROM {table} WHERE agent_key = ?", (key,))  # noqa: S608 - constants
+            if (row := connection.execute(SQL["agent_by_key"], (key,)).fetchone()) is not None:
+                forget_agent(connection, row[1], agent_pb2.Agent.FromString(row[3]).id)
+            connection.execute(SQL["unregister_agent"], (key,))
             connection.execute(SQL["delete_agent"], (key,))
 
         await self._writer.run(delete)
@@ -297,15 +337,16 @@ class SqliteStore:
             raise errors.AgentNotFound(str(key))
         return _agent(row)
 
-    async def settle(self) -> None:
-        await self._write("settle")
+    async def started_agents(self) -> list[base.AgentRow]:
+        return [_agent(row) for row in await self._rows("started_agents")]
 
     async def floor_position(self, tenant: str) -> int:
         return int((await self._row("floor_position", tenant))[0])
 
     async def counts(self, tenant: str) -> dict[str, int]:
         row = await self._row("counts", tenant)
-        return {"agent_count": row[0], "working_agent_count": row[1], "pending_count": row[2]}
+        names = ("agent_count", "working_agent_count", "failed_agent_count", "pending_count", "workflow_run_count")
+        return dict(zip(names, row, strict=True))
 
     # -- what agents did --------------------------------------------------------------
 
@@ -418,6 +459,32 @@ class SqliteStore:
         return [_key(row) for row in await self._rows("keys", tenant, after, limit)]
 
 
+async def _fetched(reader: aiosqlite.Connection | None, text: str, values: Sequence[Any]) -> list[Any]:
+    if reader is None:
+        raise errors.StoreUnavailable("the store is closed")
+    try:
+        return list(await reader.execute_fetchall(text, values))
+    except sqlite3.Error as error:
+        raise translate(error) from error
+
+
+def _insert_agent(
+    connection: sqlite3.Connection,
+    tenant: str,
+    agent: agent_pb2.Agent,
+    status: agent_pb2.AgentStatus,
+    session_id: str,
+) -> int:
+    values = (
+        tenant, agent.id, status.state, agent.config.template_id, labels_json(agent),
+        agent.SerializeToString(), status.SerializeToString(), session_id, status.activity,
+    )  # fmt: skip
+    try:
+        return int(connection.execute(SQL["insert_agent"], values).lastrowid or 0)
+    except sqlite3.IntegrityError:
+        raise errors.AgentAlreadyExists(agent.id) from None
+
+
 def _segment(row: Any) -> base.Segment:
     ends = array.array("I")
     ends.frombytes(row[9])
@@ -428,7 +495,7 @@ def _segment(row: Any) -> base.Segment:
 
 def _agent(row: Any) -> base.AgentRow:
     status = agent_pb2.AgentStatus.FromString(row[4])
-    status.state = row[9]  # the column counts: `settle` changes it alone
+    status.state = row[9]  # the column counts
     return base.AgentRow(row[0], row[1], row[2], agent_pb2.Agent.FromString(row[3]), status, *row[5:9])
 
 

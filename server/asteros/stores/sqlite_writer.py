@@ -19,13 +19,15 @@ from typing import Any, TypeVar
 from aster.v1 import agent_pb2, session_service_pb2
 from asteros import clock, errors
 from asteros.stores import base
+from asteros.stores.resources import REMOTE_AGENT
 from asteros.stores.sqlfiles import queries
+from asteros.stores.sqlite_resources import register_agent, rename_agent, unregister
 
 T = TypeVar("T")
-SQL = queries("sqlite.sql")
+SQL = queries("sqlite.sql") | {name: queries("workflows.sql")[name] for name in ("put_run", "put_step")}
 CHECKPOINT_INTERVAL = 0.25  # seconds
-# Rows that may be refused by a unique index: only such units pay for a savepoint.
-_MAY_CONFLICT = (base.AddRequest, base.PutSession)
+# Rows that may be refused after others were written: only such units pay for a savepoint.
+_MAY_CONFLICT = (base.AddRequest, base.PutSession, base.PutRemote)
 
 
 def translate(error: sqlite3.Error) -> Exception:
@@ -191,9 +193,13 @@ def write_row(connection: sqlite3.Connection, tenant: str, agent_key: int, row: 
             )  # fmt: skip
             connection.execute(SQL["put_turn"], values)
         case base.PutStatus(status):
-            connection.execute(SQL["update_status"], (status.state, status.SerializeToString(), agent_key))
+            connection.execute(
+                SQL["update_status"], (status.state, status.activity, status.SerializeToString(), agent_key)
+            )
         case base.AddMessage(session_id, message):
             connection.execute(SQL["add_message"], (tenant, session_id, agent_key, message.SerializeToString()))
+        case base.CopyMessages(source_id, session_id, count):
+            connection.execute(SQL["copy_messages"], (tenant, source_id, agent_key, count, session_id))
         case base.PutToolCall(record, step, index):
             values = (agent_key, record.call.id, record.turn_id, step, index, record.SerializeToString())
             connection.execute(SQL["put_tool_call"], values)
@@ -208,14 +214,37 @@ def write_row(connection: sqlite3.Connection, tenant: str, agent_key: int, row: 
         case base.PutAgent(agent):
             values = (agent.config.template_id, labels_json(agent), agent.SerializeToString(), agent_key)
             connection.execute(SQL["update_agent"], values)
+            rename_agent(connection, tenant, agent)
         case base.AddRequest():
             add_request(connection, tenant, row)
         case base.AddRule(session_id, tool, policy):
             connection.execute(SQL["put_rule"], (agent_key, session_id, tool, policy))
+        case base.PutRemote(instance_id, acked, listed, None):
+            connection.execute(SQL["put_remote"], (instance_id, acked, listed, agent_key))
+            _list_remote(connection, tenant, agent_key, listed)
+        case base.PutRemote(instance_id, acked, listed, after):
+            values = (instance_id, acked, listed, agent_key, after)
+            if connection.execute(SQL["advance_remote"], values).rowcount == 0:
+                raise errors.LeaseLost(agent_key=agent_key)
+        case base.PutRun(run, wish, active):
+            connection.execute(SQL["put_run"], (run.state, wish, active, run.SerializeToString(), agent_key))
+        case base.PutStep(step, rounds, place, facts, output):
+            values = (agent_key, step.step_id, rounds, step.attempt, place, step.SerializeToString(), facts, output)
+            connection.execute(SQL["put_step"], values)
         case base.PutNote(scope, name, None):
             connection.execute(SQL["delete_note"], (agent_key, scope, name))
         case base.PutNote(scope, name, value):
             connection.execute(SQL["put_note"], (agent_key, scope, name, value))
+
+
+def _list_remote(connection: sqlite3.Connection, tenant: str, agent_key: int, listed: bool) -> None:
+    """A remote agent was registered, has connected or gone, or was taken out."""
+    row = connection.execute(SQL["agent_by_key"], (agent_key,)).fetchone()
+    agent = agent_pb2.Agent.FromString(row[3])
+    if listed:
+        register_agent(connection, tenant, agent)
+    else:
+        unregister(connection, tenant, REMOTE_AGENT, agent.id)
 
 
 def labels_json(agent: agent_pb2.Agent) -> str:

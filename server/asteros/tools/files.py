@@ -17,8 +17,8 @@ MAX_READ = 256 * 1024  # bytes of text in one answer
 MAX_FILE = MAX_WRITE  # bytes of a file that Read looks at
 _BLOCK = 64 * 1024
 
-_PATH = {"type": "string", "description": "Path in the workspace; a leading / means its root."}
-_ALIASES = {"path": "file_path"}
+PATH = {"type": "string", "description": "Path in the workspace; a leading / means its root."}
+ALIASES = {"path": "file_path"}
 _SENTENCES = {
     errno.ENOENT: "there is no such file or folder",
     errno.EISDIR: "this is a folder, not a file",
@@ -40,7 +40,7 @@ class Read:
         input_schema={
             "type": "object",
             "properties": {
-                "file_path": _PATH,
+                "file_path": PATH,
                 "offset": {"type": "integer", "minimum": 1, "description": "First line to return, from 1."},
                 "limit": {"type": "integer", "minimum": 1, "description": "Number of lines to return."},
             },
@@ -51,7 +51,7 @@ class Read:
         rerun=RerunPolicy.SAFE,
         groups=("filesystem",),
         main_argument="file_path",
-        argument_aliases=_ALIASES,
+        argument_aliases=ALIASES,
     )
 
     async def run(self, args: JsonObject, context: ToolContext) -> JsonObject:
@@ -60,7 +60,7 @@ class Read:
         try:
             data = await context.files.read(path, MAX_FILE + 1)
         except (PathRefused, OSError) as error:
-            return _failure(path, error)
+            return failure(path, error)
         page = await to_thread(_page, data, args.get("offset", 1), args.get("limit", DEFAULT_LINES))
         return {"ok": "error" not in page, "path": path, **page}
 
@@ -76,7 +76,7 @@ class Write:
         input_schema={
             "type": "object",
             "properties": {
-                "file_path": _PATH,
+                "file_path": PATH,
                 "content": {"type": "string"},
                 "create_dirs": {"type": "boolean", "description": "Make missing folders. Default true."},
                 "backup": {"type": "boolean", "description": "Keep the old content as <file_path>.bak."},
@@ -87,7 +87,7 @@ class Write:
         },
         groups=("filesystem",),
         main_argument="file_path",
-        argument_aliases=_ALIASES,
+        argument_aliases=ALIASES,
     )
 
     async def run(self, args: JsonObject, context: ToolContext) -> JsonObject:
@@ -96,13 +96,13 @@ class Write:
         data = args["content"].encode()
         answer: JsonObject = {"ok": True, "path": path, "bytes": len(data)}
         try:
-            if args.get("backup", False) and await _back_up(path, context):
-                answer["backup"] = _backup_of(path)
+            if args.get("backup", False) and await back_up(path, context):
+                answer["backup"] = backup_of(path)
             await context.files.write(
                 path, data, append=args.get("append", False), create_dirs=args.get("create_dirs", True)
             )
         except (PathRefused, OSError) as error:
-            return _failure(path, error)
+            return failure(path, error)
         return answer
 
 
@@ -112,7 +112,7 @@ class Ls:
     info = ToolInfo(
         name="Ls",
         description=f"Lists a folder of the workspace: name, kind and size in bytes; at most {MAX_ENTRIES} entries.",
-        input_schema={"type": "object", "properties": {"path": _PATH}, "additionalProperties": False},
+        input_schema={"type": "object", "properties": {"path": PATH}, "additionalProperties": False},
         read_only=True,
         rerun=RerunPolicy.SAFE,
         groups=("filesystem",),
@@ -125,12 +125,12 @@ class Ls:
         try:
             entries = await context.files.list(path)
         except (PathRefused, OSError) as error:
-            return _failure(path, error)
+            return failure(path, error)
         listed = [{"name": entry.name, "kind": entry.kind, "size": entry.size} for entry in entries]
         return {"ok": True, "path": path, "entries": listed, "truncated": len(listed) >= MAX_ENTRIES}
 
 
-def _failure(path: str, error: Exception) -> JsonObject:
+def failure(path: str, error: Exception) -> JsonObject:
     """Never the text of an OSError: it may hold a path of the host."""
     if isinstance(error, OSError):
         text = _SENTENCES.get(error.errno or 0, f"the file system answered: {error.strerror}")
@@ -139,17 +139,17 @@ def _failure(path: str, error: Exception) -> JsonObject:
     return {"ok": False, "error": text, "path": path}
 
 
-async def _back_up(path: str, context: ToolContext) -> bool:
+async def back_up(path: str, context: ToolContext) -> bool:
     """Copies the file beside itself; False when there is none yet."""
     try:
         data = await context.files.read(path, MAX_WRITE + 1)
     except FileNotFoundError:
         return False
-    await context.files.write(_backup_of(path), data)  # refused when longer than MAX_WRITE
+    await context.files.write(backup_of(path), data)  # refused when longer than MAX_WRITE
     return True
 
 
-def _backup_of(path: str) -> str:
+def backup_of(path: str) -> str:
     return f"{path}.bak"
 
 

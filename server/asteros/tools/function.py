@@ -65,7 +65,7 @@ def tool(
             timeout=timeout,
             groups=groups,
             main_argument=main_argument,
-            origin="function",
+            origin="custom",
         )
         return FunctionTool(info, function, context_name)
 

@@ -266,7 +266,7 @@ class RemoteAgent(_message.Message):
     def __init__(self, connected: _Optional[bool] = ..., model: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., accepts_commands: _Optional[bool] = ..., last_seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class AgentStatus(_message.Message):
-    __slots__ = ("state", "activity", "message_count", "step_count", "uptime", "last_activity_time", "session_id", "turn_id", "queued_turn_count", "latest_sequence", "total_tokens", "total_cost_usd", "last_error")
+    __slots__ = ("state", "activity", "message_count", "step_count", "uptime", "last_activity_time", "session_id", "turn_id", "queued_turn_count", "latest_sequence", "total_tokens", "total_cost_usd", "last_error", "active_time")
     STATE_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +280,7 @@ class AgentStatus(_message.Message):
     TOTAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_COST_USD_FIELD_NUMBER: _ClassVar[int]
     LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     state: AgentState
     activity: AgentActivity
     message_count: int
@@ -293,10 +294,11 @@ class AgentStatus(_message.Message):
     total_tokens: int
     total_cost_usd: float
     last_error: _status_pb2.Status
-    def __init__(self, state: _Optional[_Union[AgentState, str]] = ..., activity: _Optional[_Union[AgentActivity, str]] = ..., message_count: _Optional[int] = ..., step_count: _Optional[int] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., last_activity_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., session_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., queued_turn_count: _Optional[int] = ..., latest_sequence: _Optional[int] = ..., total_tokens: _Optional[int] = ..., total_cost_usd: _Optional[float] = ..., last_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+    active_time: _duration_pb2.Duration
+    def __init__(self, state: _Optional[_Union[AgentState, str]] = ..., activity: _Optional[_Union[AgentActivity, str]] = ..., message_count: _Optional[int] = ..., step_count: _Optional[int] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., last_activity_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., session_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., queued_turn_count: _Optional[int] = ..., latest_sequence: _Optional[int] = ..., total_tokens: _Optional[int] = ..., total_cost_usd: _Optional[float] = ..., last_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., active_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Turn(_message.Message):
-    __slots__ = ("id", "agent_id", "session_id", "state", "reply", "stop_reason", "usage", "cost_usd", "step_count", "error", "pending_ids", "create_time", "end_time", "first_sequence", "parent_turn_id", "parent_call_id", "star_id", "workflow_run_id")
+    __slots__ = ("id", "agent_id", "session_id", "state", "reply", "stop_reason", "usage", "cost_usd", "step_count", "error", "pending_ids", "create_time", "end_time", "first_sequence", "parent_turn_id", "parent_call_id", "star_id", "workflow_run_id", "start_time")
     ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -315,6 +317,7 @@ class Turn(_message.Message):
     PARENT_CALL_ID_FIELD_NUMBER: _ClassVar[int]
     STAR_ID_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
     id: str
     agent_id: str
     session_id: str
@@ -333,4 +336,5 @@ class Turn(_message.Message):
     parent_call_id: str
     star_id: str
     workflow_run_id: str
-    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., session_id: _Optional[str] = ..., state: _Optional[_Union[TurnState, str]] = ..., reply: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., stop_reason: _Optional[_Union[StopReason, str]] = ..., usage: _Optional[_Union[_common_pb2.TokenUsage, _Mapping]] = ..., cost_usd: _Optional[float] = ..., step_count: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., pending_ids: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., first_sequence: _Optional[int] = ..., parent_turn_id: _Optional[str] = ..., parent_call_id: _Optional[str] = ..., star_id: _Optional[str] = ..., workflow_run_id: _Optional[str] = ...) -> None: ...
+    start_time: _timestamp_pb2.Timestamp
+    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., session_id: _Optional[str] = ..., state: _Optional[_Union[TurnState, str]] = ..., reply: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., stop_reason: _Optional[_Union[StopReason, str]] = ..., usage: _Optional[_Union[_common_pb2.TokenUsage, _Mapping]] = ..., cost_usd: _Optional[float] = ..., step_count: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., pending_ids: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., first_sequence: _Optional[int] = ..., parent_turn_id: _Optional[str] = ..., parent_call_id: _Optional[str] = ..., star_id: _Optional[str] = ..., workflow_run_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

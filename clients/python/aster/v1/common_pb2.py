@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61ster/v1/common.proto\x12\x08\x61ster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x01\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1c\n\x04role\x18\x02 \x01(\x0e\x32\x0e.aster.v1.Role\x12\'\n\x07\x63ontent\x18\x03 \x03(\x0b\x32\x16.aster.v1.ContentBlock\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07turn_id\x18\x06 \x01(\t\"\xb3\x01\n\x0c\x43ontentBlock\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x12\n\x08thinking\x18\x02 \x01(\tH\x00\x12 \n\x05media\x18\x03 \x01(\x0b\x32\x0f.aster.v1.MediaH\x00\x12\'\n\ttool_call\x18\x04 \x01(\x0b\x32\x12.aster.v1.ToolCallH\x00\x12+\n\x0btool_result\x18\x05 \x01(\x0b\x32\x14.aster.v1.ToolResultH\x00\x42\x07\n\x05\x62lock\"V\n\x05Media\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\r\n\x03uri\x18\x02 \x01(\tH\x00\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x10\n\x08\x66ilename\x18\x04 \x01(\tB\x08\n\x06source\"8\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ninput_json\x18\x03 \x01(\t\"\x85\x01\n\nToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0boutput_json\x18\x03 \x01(\t\x12\x10\n\x08is_error\x18\x04 \x01(\x08\x12\x16\n\x0eoutput_preview\x18\x05 \x01(\t\x12\x19\n\x11output_size_bytes\x18\x06 \x01(\x05\"\xa2\x01\n\nTokenUsage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x05\x12\x15\n\routput_tokens\x18\x02 \x01(\x05\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x05\x12\x14\n\x0ctotal_tokens\x18\x04 \x01(\x05\x12\x1a\n\x12\x63\x61\x63he_write_tokens\x18\x05 \x01(\x05\x12\x18\n\x10reasoning_tokens\x18\x06 \x01(\x05\"\xb3\x01\n\x06\x42udget\x12\x19\n\x0cmax_cost_usd\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x16\n\tmax_steps\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12/\n\x0cmax_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\n\r_max_cost_usdB\r\n\x0b_max_tokensB\x0c\n\n_max_steps*b\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HANNEL_PROGRESS\x10\x01\x12\x13\n\x0f\x43HANNEL_CONTROL\x10\x02\x12\x13\n\x0f\x43HANNEL_MONITOR\x10\x03*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\x12\x0f\n\x0bROLE_SYSTEM\x10\x03\x12\r\n\tROLE_TOOL\x10\x04*\x89\x01\n\x10PermissionPolicy\x12!\n\x1dPERMISSION_POLICY_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERMISSION_POLICY_ALLOW\x10\x01\x12\x19\n\x15PERMISSION_POLICY_ASK\x10\x02\x12\x1a\n\x16PERMISSION_POLICY_DENY\x10\x03*\x9d\x02\n\rToolCallState\x12\x1f\n\x1bTOOL_CALL_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17TOOL_CALL_STATE_PENDING\x10\x01\x12\x1b\n\x17TOOL_CALL_STATE_WAITING\x10\x02\x12\x1d\n\x19TOOL_CALL_STATE_EXECUTING\x10\x03\x12\x1a\n\x16TOOL_CALL_STATE_PAUSED\x10\x04\x12\x1d\n\x19TOOL_CALL_STATE_COMPLETED\x10\x05\x12\x1a\n\x16TOOL_CALL_STATE_FAILED\x10\x06\x12\x1c\n\x18TOOL_CALL_STATE_CANCELED\x10\x07\x12\x1d\n\x19TOOL_CALL_STATE_UNCERTAIN\x10\x08\x42K\n\x0c\x64\x65v.aster.v1P\x01Z9github.com/asteros/aster-grpc/clients/go/aster/v1;asterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61ster/v1/common.proto\x12\x08\x61ster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x01\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1c\n\x04role\x18\x02 \x01(\x0e\x32\x0e.aster.v1.Role\x12\'\n\x07\x63ontent\x18\x03 \x03(\x0b\x32\x16.aster.v1.ContentBlock\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07turn_id\x18\x06 \x01(\t\"\xe8\x01\n\x0c\x43ontentBlock\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x12\n\x08thinking\x18\x02 \x01(\tH\x00\x12 \n\x05media\x18\x03 \x01(\x0b\x32\x0f.aster.v1.MediaH\x00\x12\'\n\ttool_call\x18\x04 \x01(\x0b\x32\x12.aster.v1.ToolCallH\x00\x12+\n\x0btool_result\x18\x05 \x01(\x0b\x32\x14.aster.v1.ToolResultH\x00\x12\x33\n\x0fsealed_thinking\x18\x06 \x01(\x0b\x32\x18.aster.v1.SealedThinkingH\x00\x42\x07\n\x05\x62lock\"?\n\x0eSealedThinking\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\t\"V\n\x05Media\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\r\n\x03uri\x18\x02 \x01(\tH\x00\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x10\n\x08\x66ilename\x18\x04 \x01(\tB\x08\n\x06source\"8\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ninput_json\x18\x03 \x01(\t\"\x85\x01\n\nToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0boutput_json\x18\x03 \x01(\t\x12\x10\n\x08is_error\x18\x04 \x01(\x08\x12\x16\n\x0eoutput_preview\x18\x05 \x01(\t\x12\x19\n\x11output_size_bytes\x18\x06 \x01(\x05\"\xa2\x01\n\nTokenUsage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x05\x12\x15\n\routput_tokens\x18\x02 \x01(\x05\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x05\x12\x14\n\x0ctotal_tokens\x18\x04 \x01(\x05\x12\x1a\n\x12\x63\x61\x63he_write_tokens\x18\x05 \x01(\x05\x12\x18\n\x10reasoning_tokens\x18\x06 \x01(\x05\"\xb3\x01\n\x06\x42udget\x12\x19\n\x0cmax_cost_usd\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x16\n\tmax_steps\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12/\n\x0cmax_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\n\r_max_cost_usdB\r\n\x0b_max_tokensB\x0c\n\n_max_steps*b\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HANNEL_PROGRESS\x10\x01\x12\x13\n\x0f\x43HANNEL_CONTROL\x10\x02\x12\x13\n\x0f\x43HANNEL_MONITOR\x10\x03*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\x12\x0f\n\x0bROLE_SYSTEM\x10\x03\x12\r\n\tROLE_TOOL\x10\x04*\x89\x01\n\x10PermissionPolicy\x12!\n\x1dPERMISSION_POLICY_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERMISSION_POLICY_ALLOW\x10\x01\x12\x19\n\x15PERMISSION_POLICY_ASK\x10\x02\x12\x1a\n\x16PERMISSION_POLICY_DENY\x10\x03*\x9d\x02\n\rToolCallState\x12\x1f\n\x1bTOOL_CALL_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17TOOL_CALL_STATE_PENDING\x10\x01\x12\x1b\n\x17TOOL_CALL_STATE_WAITING\x10\x02\x12\x1d\n\x19TOOL_CALL_STATE_EXECUTING\x10\x03\x12\x1a\n\x16TOOL_CALL_STATE_PAUSED\x10\x04\x12\x1d\n\x19TOOL_CALL_STATE_COMPLETED\x10\x05\x12\x1a\n\x16TOOL_CALL_STATE_FAILED\x10\x06\x12\x1c\n\x18TOOL_CALL_STATE_CANCELED\x10\x07\x12\x1d\n\x19TOOL_CALL_STATE_UNCERTAIN\x10\x08\x42K\n\x0c\x64\x65v.aster.v1P\x01Z9github.com/asteros/aster-grpc/clients/go/aster/v1;asterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,26 +35,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aster.v1.common_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014dev.aster.v1P\001Z9github.com/asteros/aster-grpc/clients/go/aster/v1;asterv1'
-  _globals['_CHANNEL']._serialized_start=1145
-  _globals['_CHANNEL']._serialized_end=1243
-  _globals['_ROLE']._serialized_start=1245
-  _globals['_ROLE']._serialized_end=1340
-  _globals['_PERMISSIONPOLICY']._serialized_start=1343
-  _globals['_PERMISSIONPOLICY']._serialized_end=1480
-  _globals['_TOOLCALLSTATE']._serialized_start=1483
-  _globals['_TOOLCALLSTATE']._serialized_end=1768
+  _globals['_CHANNEL']._serialized_start=1263
+  _globals['_CHANNEL']._serialized_end=1361
+  _globals['_ROLE']._serialized_start=1363
+  _globals['_ROLE']._serialized_end=1458
+  _globals['_PERMISSIONPOLICY']._serialized_start=1461
+  _globals['_PERMISSIONPOLICY']._serialized_end=1598
+  _globals['_TOOLCALLSTATE']._serialized_start=1601
+  _globals['_TOOLCALLSTATE']._serialized_end=1886
   _globals['_MESSAGE']._serialized_start=131
   _globals['_MESSAGE']._serialized_end=332
   _globals['_CONTENTBLOCK']._serialized_start=335
-  _globals['_CONTENTBLOCK']._serialized_end=514
-  _globals['_MEDIA']._serialized_start=516
-  _globals['_MEDIA']._serialized_end=602
-  _globals['_TOOLCALL']._serialized_start=604
-  _globals['_TOOLCALL']._serialized_end=660
-  _globals['_TOOLRESULT']._serialized_start=663
-  _globals['_TOOLRESULT']._serialized_end=796
-  _globals['_TOKENUSAGE']._serialized_start=799
-  _globals['_TOKENUSAGE']._serialized_end=961
-  _globals['_BUDGET']._serialized_start=964
-  _globals['_BUDGET']._serialized_end=1143
+  _globals['_CONTENTBLOCK']._serialized_end=567
+  _globals['_SEALEDTHINKING']._serialized_start=569
+  _globals['_SEALEDTHINKING']._serialized_end=632
+  _globals['_MEDIA']._serialized_start=634
+  _globals['_MEDIA']._serialized_end=720
+  _globals['_TOOLCALL']._serialized_start=722
+  _globals['_TOOLCALL']._serialized_end=778
+  _globals['_TOOLRESULT']._serialized_start=781
+  _globals['_TOOLRESULT']._serialized_end=914
+  _globals['_TOKENUSAGE']._serialized_start=917
+  _globals['_TOKENUSAGE']._serialized_end=1079
+  _globals['_BUDGET']._serialized_start=1082
+  _globals['_BUDGET']._serialized_end=1261
 # @@protoc_insertion_point(module_scope)

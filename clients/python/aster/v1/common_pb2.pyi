@@ -85,18 +85,30 @@ class Message(_message.Message):
     def __init__(self, id: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., content: _Optional[_Iterable[_Union[ContentBlock, _Mapping]]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., turn_id: _Optional[str] = ...) -> None: ...
 
 class ContentBlock(_message.Message):
-    __slots__ = ("text", "thinking", "media", "tool_call", "tool_result")
+    __slots__ = ("text", "thinking", "media", "tool_call", "tool_result", "sealed_thinking")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     THINKING_FIELD_NUMBER: _ClassVar[int]
     MEDIA_FIELD_NUMBER: _ClassVar[int]
     TOOL_CALL_FIELD_NUMBER: _ClassVar[int]
     TOOL_RESULT_FIELD_NUMBER: _ClassVar[int]
+    SEALED_THINKING_FIELD_NUMBER: _ClassVar[int]
     text: str
     thinking: str
     media: Media
     tool_call: ToolCall
     tool_result: ToolResult
-    def __init__(self, text: _Optional[str] = ..., thinking: _Optional[str] = ..., media: _Optional[_Union[Media, _Mapping]] = ..., tool_call: _Optional[_Union[ToolCall, _Mapping]] = ..., tool_result: _Optional[_Union[ToolResult, _Mapping]] = ...) -> None: ...
+    sealed_thinking: SealedThinking
+    def __init__(self, text: _Optional[str] = ..., thinking: _Optional[str] = ..., media: _Optional[_Union[Media, _Mapping]] = ..., tool_call: _Optional[_Union[ToolCall, _Mapping]] = ..., tool_result: _Optional[_Union[ToolResult, _Mapping]] = ..., sealed_thinking: _Optional[_Union[SealedThinking, _Mapping]] = ...) -> None: ...
+
+class SealedThinking(_message.Message):
+    __slots__ = ("provider", "model", "data")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    model: str
+    data: str
+    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., data: _Optional[str] = ...) -> None: ...
 
 class Media(_message.Message):
     __slots__ = ("data", "uri", "media_type", "filename")

@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from aster.v1 import common_pb2 as aster_dot_v1_dot_common__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61ster/v1/session_service.proto\x12\x08\x61ster.v1\x1a\x15\x61ster/v1/common.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x02\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x15\n\rmessage_count\x18\x04 \x01(\x05\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cinput_tokens\x18\x08 \x01(\x03\x12\x15\n\routput_tokens\x18\t \x01(\x03\x12\x10\n\x08\x63ost_usd\x18\n \x01(\x01\x12\x0e\n\x06status\x18\x0b \x01(\t\x12\x19\n\x11parent_session_id\x18\x0c \x01(\t\"\x90\x01\n\x14\x43reateSessionRequest\x12\x16\n\x08\x61gent_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nrequest_id\x18\x05 \x01(\t\";\n\x15\x43reateSessionResponse\x12\"\n\x07session\x18\x01 \x01(\x0b\x32\x11.aster.v1.Session\"}\n\x12\x46orkSessionRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x16\n\x0enew_session_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"9\n\x13\x46orkSessionResponse\x12\"\n\x07session\x18\x01 \x01(\x0b\x32\x11.aster.v1.Session\"-\n\x11GetSessionRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"8\n\x12GetSessionResponse\x12\"\n\x07session\x18\x01 \x01(\x0b\x32\x11.aster.v1.Session\"\\\n\x13ListSessionsRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0c\n\x04skip\x18\x04 \x01(\x05\"h\n\x14ListSessionsResponse\x12#\n\x08sessions\x18\x01 \x03(\x0b\x32\x11.aster.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"0\n\x14\x44\x65leteSessionRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x17\n\x15\x44\x65leteSessionResponse\"V\n\x13ListMessagesRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x14ListMessagesResponse\x12#\n\x08messages\x18\x01 \x03(\x0b\x32\x11.aster.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf0\x05\n\x0eSessionService\x12\x85\x01\n\rCreateSession\x12\x1e.aster.v1.CreateSessionRequest\x1a\x1f.aster.v1.CreateSessionResponse\"3\x82\xd3\xe4\x93\x02-\"\x1f/api/agents/{agent_id}/sessions:\x01*b\x07session\x12\x7f\n\x0b\x46orkSession\x12\x1c.aster.v1.ForkSessionRequest\x1a\x1d.aster.v1.ForkSessionResponse\"3\x82\xd3\xe4\x93\x02-\"\x1f/api/sessions/{session_id}/fork:\x01*b\x07session\x12w\n\nGetSession\x12\x1b.aster.v1.GetSessionRequest\x1a\x1c.aster.v1.GetSessionResponse\".\x90\x02\x01\x82\xd3\xe4\x93\x02%\x12\x1a/api/sessions/{session_id}b\x07session\x12g\n\x0cListSessions\x12\x1d.aster.v1.ListSessionsRequest\x1a\x1e.aster.v1.ListSessionsResponse\"\x18\x90\x02\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/api/sessions\x12t\n\rDeleteSession\x12\x1e.aster.v1.DeleteSessionRequest\x1a\x1f.aster.v1.DeleteSessionResponse\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/api/sessions/{session_id}\x12}\n\x0cListMessages\x12\x1d.aster.v1.ListMessagesRequest\x1a\x1e.aster.v1.ListMessagesResponse\".\x90\x02\x01\x82\xd3\xe4\x93\x02%\x12#/api/sessions/{session_id}/messagesBK\n\x0c\x64\x65v.aster.v1P\x01Z9github.com/asteros/aster-grpc/clients/go/aster/v1;asterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61ster/v1/session_service.proto\x12\x08\x61ster.v1\x1a\x15\x61ster/v1/common.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x03\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x15\n\rmessage_count\x18\x04 \x01(\x05\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cinput_tokens\x18\x08 \x01(\x03\x12\x15\n\routput_tokens\x18\t \x01(\x03\x12\x10\n\x08\x63ost_usd\x18\n \x01(\x01\x12\x0e\n\x06status\x18\x0b \x01(\t\x12\x19\n\x11parent_session_id\x18\x0c \x01(\t\x12\x12\n\nstep_count\x18\r \x01(\x05\x12.\n\x0b\x61\x63tive_time\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\"\x90\x01\n\x14\x43reateSessionRequest\x12\x16\n\x08\x61gent_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nrequest_id\x18\x05 \x01(\t\";\n\x15\x43reateSessionResponse\x12\"\n\x07session\x18\x01 \x01(\x0b\x32\x11.aster.v1.Session\"}\n\x12\x46orkSessionRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x16\n\x0enew_session_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"9\n\x13\x46orkSessionResponse\x12\"\n\x07session\x18\x01 \x01(\x0b\x32\x11.aster.v1.Session\"-\n\x11GetSessionRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"8\n\x12GetSessionResponse\x12\"\n\x07session\x18\x01 \x01(\x0b\x32\x11.aster.v1.Session\"\\\n\x13ListSessionsRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0c\n\x04skip\x18\x04 \x01(\x05\"h\n\x14ListSessionsResponse\x12#\n\x08sessions\x18\x01 \x03(\x0b\x32\x11.aster.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"0\n\x14\x44\x65leteSessionRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x17\n\x15\x44\x65leteSessionResponse\"V\n\x13ListMessagesRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x14ListMessagesResponse\x12#\n\x08messages\x18\x01 \x03(\x0b\x32\x11.aster.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf0\x05\n\x0eSessionService\x12\x85\x01\n\rCreateSession\x12\x1e.aster.v1.CreateSessionRequest\x1a\x1f.aster.v1.CreateSessionResponse\"3\x82\xd3\xe4\x93\x02-\"\x1f/api/agents/{agent_id}/sessions:\x01*b\x07session\x12\x7f\n\x0b\x46orkSession\x12\x1c.aster.v1.ForkSessionRequest\x1a\x1d.aster.v1.ForkSessionResponse\"3\x82\xd3\xe4\x93\x02-\"\x1f/api/sessions/{session_id}/fork:\x01*b\x07session\x12w\n\nGetSession\x12\x1b.aster.v1.GetSessionRequest\x1a\x1c.aster.v1.GetSessionResponse\".\x90\x02\x01\x82\xd3\xe4\x93\x02%\x12\x1a/api/sessions/{session_id}b\x07session\x12g\n\x0cListSessions\x12\x1d.aster.v1.ListSessionsRequest\x1a\x1e.aster.v1.ListSessionsResponse\"\x18\x90\x02\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/api/sessions\x12t\n\rDeleteSession\x12\x1e.aster.v1.DeleteSessionRequest\x1a\x1f.aster.v1.DeleteSessionResponse\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/api/sessions/{session_id}\x12}\n\x0cListMessages\x12\x1d.aster.v1.ListMessagesRequest\x1a\x1e.aster.v1.ListMessagesResponse\".\x90\x02\x01\x82\xd3\xe4\x93\x02%\x12#/api/sessions/{session_id}/messagesBK\n\x0c\x64\x65v.aster.v1P\x01Z9github.com/asteros/aster-grpc/clients/go/aster/v1;asterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,32 +60,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONSERVICE'].methods_by_name['DeleteSession']._serialized_options = b'\202\323\344\223\002\034*\032/api/sessions/{session_id}'
   _globals['_SESSIONSERVICE'].methods_by_name['ListMessages']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['ListMessages']._serialized_options = b'\220\002\001\202\323\344\223\002%\022#/api/sessions/{session_id}/messages'
-  _globals['_SESSION']._serialized_start=194
-  _globals['_SESSION']._serialized_end=518
-  _globals['_CREATESESSIONREQUEST']._serialized_start=521
-  _globals['_CREATESESSIONREQUEST']._serialized_end=665
-  _globals['_CREATESESSIONRESPONSE']._serialized_start=667
-  _globals['_CREATESESSIONRESPONSE']._serialized_end=726
-  _globals['_FORKSESSIONREQUEST']._serialized_start=728
-  _globals['_FORKSESSIONREQUEST']._serialized_end=853
-  _globals['_FORKSESSIONRESPONSE']._serialized_start=855
-  _globals['_FORKSESSIONRESPONSE']._serialized_end=912
-  _globals['_GETSESSIONREQUEST']._serialized_start=914
-  _globals['_GETSESSIONREQUEST']._serialized_end=959
-  _globals['_GETSESSIONRESPONSE']._serialized_start=961
-  _globals['_GETSESSIONRESPONSE']._serialized_end=1017
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1019
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1111
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1113
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1217
-  _globals['_DELETESESSIONREQUEST']._serialized_start=1219
-  _globals['_DELETESESSIONREQUEST']._serialized_end=1267
-  _globals['_DELETESESSIONRESPONSE']._serialized_start=1269
-  _globals['_DELETESESSIONRESPONSE']._serialized_end=1292
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=1294
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=1380
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1382
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1466
-  _globals['_SESSIONSERVICE']._serialized_start=1469
-  _globals['_SESSIONSERVICE']._serialized_end=2221
+  _globals['_SESSION']._serialized_start=226
+  _globals['_SESSION']._serialized_end=618
+  _globals['_CREATESESSIONREQUEST']._serialized_start=621
+  _globals['_CREATESESSIONREQUEST']._serialized_end=765
+  _globals['_CREATESESSIONRESPONSE']._serialized_start=767
+  _globals['_CREATESESSIONRESPONSE']._serialized_end=826
+  _globals['_FORKSESSIONREQUEST']._serialized_start=828
+  _globals['_FORKSESSIONREQUEST']._serialized_end=953
+  _globals['_FORKSESSIONRESPONSE']._serialized_start=955
+  _globals['_FORKSESSIONRESPONSE']._serialized_end=1012
+  _globals['_GETSESSIONREQUEST']._serialized_start=1014
+  _globals['_GETSESSIONREQUEST']._serialized_end=1059
+  _globals['_GETSESSIONRESPONSE']._serialized_start=1061
+  _globals['_GETSESSIONRESPONSE']._serialized_end=1117
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1119
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1211
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1213
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1317
+  _globals['_DELETESESSIONREQUEST']._serialized_start=1319
+  _globals['_DELETESESSIONREQUEST']._serialized_end=1367
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=1369
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=1392
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=1394
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=1480
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1482
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1566
+  _globals['_SESSIONSERVICE']._serialized_start=1569
+  _globals['_SESSIONSERVICE']._serialized_end=2321
 # @@protoc_insertion_point(module_scope)

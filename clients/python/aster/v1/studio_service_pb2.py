@@ -24,6 +24,7 @@ _sym_db = _symbol_database.Default()
 
 from aster.v1 import agent_pb2 as aster_dot_v1_dot_agent__pb2
 from aster.v1 import event_pb2 as aster_dot_v1_dot_event__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
@@ -31,7 +32,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61ster/v1/studio_service.proto\x12\x08\x61ster.v1\x1a\x14\x61ster/v1/agent.proto\x1a\x14\x61ster/v1/event.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xe5\x02\n\x14\x43onnectAgentsRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12-\n\x08register\x18\x02 \x01(\x0b\x32\x19.aster.v1.ConnectRegisterH\x00\x12<\n\x10register_session\x18\x03 \x01(\x0b\x32 .aster.v1.ConnectRegisterSessionH\x00\x12)\n\x06\x65vents\x18\x04 \x01(\x0b\x32\x17.aster.v1.ConnectEventsH\x00\x12%\n\x04ping\x18\x05 \x01(\x0b\x32\x15.aster.v1.ConnectPingH\x00\x12\x38\n\x0e\x63ommand_result\x18\x06 \x01(\x0b\x32\x1e.aster.v1.ConnectCommandResultH\x00\x12\x31\n\nunregister\x18\x07 \x01(\x0b\x32\x1b.aster.v1.ConnectUnregisterH\x00\x42\t\n\x07message\"\xda\x02\n\x15\x43onnectAgentsResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x31\n\nregistered\x18\x02 \x01(\x0b\x32\x1b.aster.v1.ConnectRegisteredH\x00\x12\x30\n\nevents_ack\x18\x03 \x01(\x0b\x32\x1a.aster.v1.ConnectEventsAckH\x00\x12%\n\x04pong\x18\x04 \x01(\x0b\x32\x15.aster.v1.ConnectPongH\x00\x12+\n\x07\x63ommand\x18\x05 \x01(\x0b\x32\x18.aster.v1.ConnectCommandH\x00\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12@\n\x12session_registered\x18\x07 \x01(\x0b\x32\".aster.v1.ConnectSessionRegisteredH\x00\x42\t\n\x07message\"\xc6\x01\n\x0f\x43onnectRegister\x12\x16\n\x08\x61gent_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x05 \x03(\t\x12)\n\x08metadata\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0binstance_id\x18\x07 \x01(\t\x12\x18\n\x10\x61\x63\x63\x65pts_commands\x18\x08 \x01(\x08\"\xcd\x01\n\x16\x43onnectRegisterSession\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x61gent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmessage_count\x18\x04 \x01(\x05\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06status\x18\x06 \x01(\t\"m\n\rConnectEvents\x12\x16\n\x08\x61gent_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\x15\x66irst_client_sequence\x18\x02 \x01(\x03\x12%\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x0f.aster.v1.EventB\x04\xe2\x41\x01\x02\"\r\n\x0b\x43onnectPing\"+\n\x11\x43onnectUnregister\x12\x16\n\x08\x61gent_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"W\n\x14\x43onnectCommandResult\x12!\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x1c\n\x04turn\x18\x02 \x01(\x0b\x32\x0e.aster.v1.Turn\"\x8d\x01\n\x11\x43onnectRegistered\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x30\n\rping_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x15\x61\x63ked_client_sequence\x18\x04 \x01(\x03\".\n\x18\x43onnectSessionRegistered\x12\x12\n\nsession_id\x18\x01 \x01(\t\"C\n\x10\x43onnectEventsAck\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x1d\n\x15\x61\x63ked_client_sequence\x18\x02 \x01(\x03\"\r\n\x0b\x43onnectPong\"\xb4\x01\n\x0e\x43onnectCommand\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12%\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x15.aster.v1.ConnectChatH\x00\x12/\n\tinterrupt\x18\x03 \x01(\x0b\x32\x1a.aster.v1.ConnectInterruptH\x00\x12-\n\x08resolved\x18\x04 \x01(\x0b\x32\x19.aster.v1.RequestResolvedH\x00\x42\t\n\x07\x63ommand\"C\n\x0b\x43onnectChat\x12\x0f\n\x07turn_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\"3\n\x10\x43onnectInterrupt\x12\x0f\n\x07turn_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t2e\n\rStudioService\x12T\n\rConnectAgents\x12\x1e.aster.v1.ConnectAgentsRequest\x1a\x1f.aster.v1.ConnectAgentsResponse(\x01\x30\x01\x42K\n\x0c\x64\x65v.aster.v1P\x01Z9github.com/asteros/aster-grpc/clients/go/aster/v1;asterv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61ster/v1/studio_service.proto\x12\x08\x61ster.v1\x1a\x14\x61ster/v1/agent.proto\x1a\x14\x61ster/v1/event.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xe5\x02\n\x14\x43onnectAgentsRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12-\n\x08register\x18\x02 \x01(\x0b\x32\x19.aster.v1.ConnectRegisterH\x00\x12<\n\x10register_session\x18\x03 \x01(\x0b\x32 .aster.v1.ConnectRegisterSessionH\x00\x12)\n\x06\x65vents\x18\x04 \x01(\x0b\x32\x17.aster.v1.ConnectEventsH\x00\x12%\n\x04ping\x18\x05 \x01(\x0b\x32\x15.aster.v1.ConnectPingH\x00\x12\x38\n\x0e\x63ommand_result\x18\x06 \x01(\x0b\x32\x1e.aster.v1.ConnectCommandResultH\x00\x12\x31\n\nunregister\x18\x07 \x01(\x0b\x32\x1b.aster.v1.ConnectUnregisterH\x00\x42\t\n\x07message\"\x81\x03\n\x15\x43onnectAgentsResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x31\n\nregistered\x18\x02 \x01(\x0b\x32\x1b.aster.v1.ConnectRegisteredH\x00\x12\x30\n\nevents_ack\x18\x03 \x01(\x0b\x32\x1a.aster.v1.ConnectEventsAckH\x00\x12%\n\x04pong\x18\x04 \x01(\x0b\x32\x15.aster.v1.ConnectPongH\x00\x12+\n\x07\x63ommand\x18\x05 \x01(\x0b\x32\x18.aster.v1.ConnectCommandH\x00\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12@\n\x12session_registered\x18\x07 \x01(\x0b\x32\".aster.v1.ConnectSessionRegisteredH\x00\x12%\n\x04ping\x18\x08 \x01(\x0b\x32\x15.aster.v1.ConnectPingH\x00\x42\t\n\x07message\"\xc6\x01\n\x0f\x43onnectRegister\x12\x16\n\x08\x61gent_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x05 \x03(\t\x12)\n\x08metadata\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0binstance_id\x18\x07 \x01(\t\x12\x18\n\x10\x61\x63\x63\x65pts_commands\x18\x08 \x01(\x08\"\xcd\x01\n\x16\x43onnectRegisterSession\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x61gent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmessage_count\x18\x04 \x01(\x05\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06status\x18\x06 \x01(\t\"m\n\rConnectEvents\x12\x16\n\x08\x61gent_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\x15\x66irst_client_sequence\x18\x02 \x01(\x03\x12%\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x0f.aster.v1.EventB\x04\xe2\x41\x01\x02\"\r\n\x0b\x43onnectPing\"+\n\x11\x43onnectUnregister\x12\x16\n\x08\x61gent_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"W\n\x14\x43onnectCommandResult\x12!\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x1c\n\x04turn\x18\x02 \x01(\x0b\x32\x0e.aster.v1.Turn\"\x8d\x01\n\x11\x43onnectRegistered\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x30\n\rping_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x15\x61\x63ked_client_sequence\x18\x04 \x01(\x03\".\n\x18\x43onnectSessionRegistered\x12\x12\n\nsession_id\x18\x01 \x01(\t\"C\n\x10\x43onnectEventsAck\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x1d\n\x15\x61\x63ked_client_sequence\x18\x02 \x01(\x03\"\r\n\x0b\x43onnectPong\"\xb4\x01\n\x0e\x43onnectCommand\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12%\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x15.aster.v1.ConnectChatH\x00\x12/\n\tinterrupt\x18\x03 \x01(\x0b\x32\x1a.aster.v1.ConnectInterruptH\x00\x12-\n\x08resolved\x18\x04 \x01(\x0b\x32\x19.aster.v1.RequestResolvedH\x00\x42\t\n\x07\x63ommand\"C\n\x0b\x43onnectChat\x12\x0f\n\x07turn_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\"3\n\x10\x43onnectInterrupt\x12\x0f\n\x07turn_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"@\n\x17ListRemoteAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"h\n\x18ListRemoteAgentsResponse\x12\x1f\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x0f.aster.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xdf\x01\n\rStudioService\x12T\n\rConnectAgents\x12\x1e.aster.v1.ConnectAgentsRequest\x1a\x1f.aster.v1.ConnectAgentsResponse(\x01\x30\x01\x12x\n\x10ListRemoteAgents\x12!.aster.v1.ListRemoteAgentsRequest\x1a\".aster.v1.ListRemoteAgentsResponse\"\x1d\x90\x02\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/api/remote-agentsBK\n\x0c\x64\x65v.aster.v1P\x01Z9github.com/asteros/aster-grpc/clients/go/aster/v1;asterv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,36 +52,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTEVENTS'].fields_by_name['events']._serialized_options = b'\342A\001\002'
   _globals['_CONNECTUNREGISTER'].fields_by_name['agent_id']._loaded_options = None
   _globals['_CONNECTUNREGISTER'].fields_by_name['agent_id']._serialized_options = b'\342A\001\002'
-  _globals['_CONNECTAGENTSREQUEST']._serialized_start=241
-  _globals['_CONNECTAGENTSREQUEST']._serialized_end=598
-  _globals['_CONNECTAGENTSRESPONSE']._serialized_start=601
-  _globals['_CONNECTAGENTSRESPONSE']._serialized_end=947
-  _globals['_CONNECTREGISTER']._serialized_start=950
-  _globals['_CONNECTREGISTER']._serialized_end=1148
-  _globals['_CONNECTREGISTERSESSION']._serialized_start=1151
-  _globals['_CONNECTREGISTERSESSION']._serialized_end=1356
-  _globals['_CONNECTEVENTS']._serialized_start=1358
-  _globals['_CONNECTEVENTS']._serialized_end=1467
-  _globals['_CONNECTPING']._serialized_start=1469
-  _globals['_CONNECTPING']._serialized_end=1482
-  _globals['_CONNECTUNREGISTER']._serialized_start=1484
-  _globals['_CONNECTUNREGISTER']._serialized_end=1527
-  _globals['_CONNECTCOMMANDRESULT']._serialized_start=1529
-  _globals['_CONNECTCOMMANDRESULT']._serialized_end=1616
-  _globals['_CONNECTREGISTERED']._serialized_start=1619
-  _globals['_CONNECTREGISTERED']._serialized_end=1760
-  _globals['_CONNECTSESSIONREGISTERED']._serialized_start=1762
-  _globals['_CONNECTSESSIONREGISTERED']._serialized_end=1808
-  _globals['_CONNECTEVENTSACK']._serialized_start=1810
-  _globals['_CONNECTEVENTSACK']._serialized_end=1877
-  _globals['_CONNECTPONG']._serialized_start=1879
-  _globals['_CONNECTPONG']._serialized_end=1892
-  _globals['_CONNECTCOMMAND']._serialized_start=1895
-  _globals['_CONNECTCOMMAND']._serialized_end=2075
-  _globals['_CONNECTCHAT']._serialized_start=2077
-  _globals['_CONNECTCHAT']._serialized_end=2144
-  _globals['_CONNECTINTERRUPT']._serialized_start=2146
-  _globals['_CONNECTINTERRUPT']._serialized_end=2197
-  _globals['_STUDIOSERVICE']._serialized_start=2199
-  _globals['_STUDIOSERVICE']._serialized_end=2300
+  _globals['_STUDIOSERVICE'].methods_by_name['ListRemoteAgents']._loaded_options = None
+  _globals['_STUDIOSERVICE'].methods_by_name['ListRemoteAgents']._serialized_options = b'\220\002\001\202\323\344\223\002\024\022\022/api/remote-agents'
+  _globals['_CONNECTAGENTSREQUEST']._serialized_start=271
+  _globals['_CONNECTAGENTSREQUEST']._serialized_end=628
+  _globals['_CONNECTAGENTSRESPONSE']._serialized_start=631
+  _globals['_CONNECTAGENTSRESPONSE']._serialized_end=1016
+  _globals['_CONNECTREGISTER']._serialized_start=1019
+  _globals['_CONNECTREGISTER']._serialized_end=1217
+  _globals['_CONNECTREGISTERSESSION']._serialized_start=1220
+  _globals['_CONNECTREGISTERSESSION']._serialized_end=1425
+  _globals['_CONNECTEVENTS']._serialized_start=1427
+  _globals['_CONNECTEVENTS']._serialized_end=1536
+  _globals['_CONNECTPING']._serialized_start=1538
+  _globals['_CONNECTPING']._serialized_end=1551
+  _globals['_CONNECTUNREGISTER']._serialized_start=1553
+  _globals['_CONNECTUNREGISTER']._serialized_end=1596
+  _globals['_CONNECTCOMMANDRESULT']._serialized_start=1598
+  _globals['_CONNECTCOMMANDRESULT']._serialized_end=1685
+  _globals['_CONNECTREGISTERED']._serialized_start=1688
+  _globals['_CONNECTREGISTERED']._serialized_end=1829
+  _globals['_CONNECTSESSIONREGISTERED']._serialized_start=1831
+  _globals['_CONNECTSESSIONREGISTERED']._serialized_end=1877
+  _globals['_CONNECTEVENTSACK']._serialized_start=1879
+  _globals['_CONNECTEVENTSACK']._serialized_end=1946
+  _globals['_CONNECTPONG']._serialized_start=1948
+  _globals['_CONNECTPONG']._serialized_end=1961
+  _globals['_CONNECTCOMMAND']._serialized_start=1964
+  _globals['_CONNECTCOMMAND']._serialized_end=2144
+  _globals['_CONNECTCHAT']._serialized_start=2146
+  _globals['_CONNECTCHAT']._serialized_end=2213
+  _globals['_CONNECTINTERRUPT']._serialized_start=2215
+  _globals['_CONNECTINTERRUPT']._serialized_end=2266
+  _globals['_LISTREMOTEAGENTSREQUEST']._serialized_start=2268
+  _globals['_LISTREMOTEAGENTSREQUEST']._serialized_end=2332
+  _globals['_LISTREMOTEAGENTSRESPONSE']._serialized_start=2334
+  _globals['_LISTREMOTEAGENTSRESPONSE']._serialized_end=2438
+  _globals['_STUDIOSERVICE']._serialized_start=2441
+  _globals['_STUDIOSERVICE']._serialized_end=2664
 # @@protoc_insertion_point(module_scope)

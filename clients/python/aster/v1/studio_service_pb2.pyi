@@ -2,6 +2,7 @@ import datetime
 
 from aster.v1 import agent_pb2 as _agent_pb2
 from aster.v1 import event_pb2 as _event_pb2
+from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
@@ -34,7 +35,7 @@ class ConnectAgentsRequest(_message.Message):
     def __init__(self, correlation_id: _Optional[str] = ..., register: _Optional[_Union[ConnectRegister, _Mapping]] = ..., register_session: _Optional[_Union[ConnectRegisterSession, _Mapping]] = ..., events: _Optional[_Union[ConnectEvents, _Mapping]] = ..., ping: _Optional[_Union[ConnectPing, _Mapping]] = ..., command_result: _Optional[_Union[ConnectCommandResult, _Mapping]] = ..., unregister: _Optional[_Union[ConnectUnregister, _Mapping]] = ...) -> None: ...
 
 class ConnectAgentsResponse(_message.Message):
-    __slots__ = ("correlation_id", "registered", "events_ack", "pong", "command", "error", "session_registered")
+    __slots__ = ("correlation_id", "registered", "events_ack", "pong", "command", "error", "session_registered", "ping")
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
     REGISTERED_FIELD_NUMBER: _ClassVar[int]
     EVENTS_ACK_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +43,7 @@ class ConnectAgentsResponse(_message.Message):
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     SESSION_REGISTERED_FIELD_NUMBER: _ClassVar[int]
+    PING_FIELD_NUMBER: _ClassVar[int]
     correlation_id: str
     registered: ConnectRegistered
     events_ack: ConnectEventsAck
@@ -49,7 +51,8 @@ class ConnectAgentsResponse(_message.Message):
     command: ConnectCommand
     error: _status_pb2.Status
     session_registered: ConnectSessionRegistered
-    def __init__(self, correlation_id: _Optional[str] = ..., registered: _Optional[_Union[ConnectRegistered, _Mapping]] = ..., events_ack: _Optional[_Union[ConnectEventsAck, _Mapping]] = ..., pong: _Optional[_Union[ConnectPong, _Mapping]] = ..., command: _Optional[_Union[ConnectCommand, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., session_registered: _Optional[_Union[ConnectSessionRegistered, _Mapping]] = ...) -> None: ...
+    ping: ConnectPing
+    def __init__(self, correlation_id: _Optional[str] = ..., registered: _Optional[_Union[ConnectRegistered, _Mapping]] = ..., events_ack: _Optional[_Union[ConnectEventsAck, _Mapping]] = ..., pong: _Optional[_Union[ConnectPong, _Mapping]] = ..., command: _Optional[_Union[ConnectCommand, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., session_registered: _Optional[_Union[ConnectSessionRegistered, _Mapping]] = ..., ping: _Optional[_Union[ConnectPing, _Mapping]] = ...) -> None: ...
 
 class ConnectRegister(_message.Message):
     __slots__ = ("agent_id", "name", "status", "model", "capabilities", "metadata", "instance_id", "accepts_commands")
@@ -174,3 +177,21 @@ class ConnectInterrupt(_message.Message):
     turn_id: str
     reason: str
     def __init__(self, turn_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ListRemoteAgentsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListRemoteAgentsResponse(_message.Message):
+    __slots__ = ("agents", "next_page_token", "total_size")
+    AGENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    agents: _containers.RepeatedCompositeFieldContainer[_agent_pb2.Agent]
+    next_page_token: str
+    total_size: int
+    def __init__(self, agents: _Optional[_Iterable[_Union[_agent_pb2.Agent, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...

@@ -41,6 +41,11 @@ class StudioServiceStub:
                 request_serializer=aster_dot_v1_dot_studio__service__pb2.ConnectAgentsRequest.SerializeToString,
                 response_deserializer=aster_dot_v1_dot_studio__service__pb2.ConnectAgentsResponse.FromString,
                 _registered_method=True)
+        self.ListRemoteAgents = channel.unary_unary(
+                '/aster.v1.StudioService/ListRemoteAgents',
+                request_serializer=aster_dot_v1_dot_studio__service__pb2.ListRemoteAgentsRequest.SerializeToString,
+                response_deserializer=aster_dot_v1_dot_studio__service__pb2.ListRemoteAgentsResponse.FromString,
+                _registered_method=True)
 
 
 class StudioServiceServicer:
@@ -61,6 +66,14 @@ class StudioServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRemoteAgents(self, request, context):
+        """Lists the remote agents that are connected now, by id. Those that are not
+        are in ListAgents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StudioServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -68,6 +81,11 @@ def add_StudioServiceServicer_to_server(servicer, server):
                     servicer.ConnectAgents,
                     request_deserializer=aster_dot_v1_dot_studio__service__pb2.ConnectAgentsRequest.FromString,
                     response_serializer=aster_dot_v1_dot_studio__service__pb2.ConnectAgentsResponse.SerializeToString,
+            ),
+            'ListRemoteAgents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRemoteAgents,
+                    request_deserializer=aster_dot_v1_dot_studio__service__pb2.ListRemoteAgentsRequest.FromString,
+                    response_serializer=aster_dot_v1_dot_studio__service__pb2.ListRemoteAgentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -99,6 +117,33 @@ class StudioService:
             '/aster.v1.StudioService/ConnectAgents',
             aster_dot_v1_dot_studio__service__pb2.ConnectAgentsRequest.SerializeToString,
             aster_dot_v1_dot_studio__service__pb2.ConnectAgentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRemoteAgents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aster.v1.StudioService/ListRemoteAgents',
+            aster_dot_v1_dot_studio__service__pb2.ListRemoteAgentsRequest.SerializeToString,
+            aster_dot_v1_dot_studio__service__pb2.ListRemoteAgentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

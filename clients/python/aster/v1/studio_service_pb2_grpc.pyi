@@ -44,6 +44,10 @@ class StudioServiceStub:
     /v1/remote-agents/connect carries the same messages as JSON. Not called
     "Connect", a name that Rust clients generate for themselves.
     """
+    ListRemoteAgents: _grpc.UnaryUnaryMultiCallable[_studio_service_pb2.ListRemoteAgentsRequest, _studio_service_pb2.ListRemoteAgentsResponse]
+    """Lists the remote agents that are connected now, by id. Those that are not
+    are in ListAgents.
+    """
 
 @_typing.type_check_only
 class StudioServiceAsyncStub(StudioServiceStub):
@@ -60,6 +64,10 @@ class StudioServiceAsyncStub(StudioServiceStub):
     A bidirectional stream has no HTTP annotation: the WebSocket
     /v1/remote-agents/connect carries the same messages as JSON. Not called
     "Connect", a name that Rust clients generate for themselves.
+    """
+    ListRemoteAgents: _aio.UnaryUnaryMultiCallable[_studio_service_pb2.ListRemoteAgentsRequest, _studio_service_pb2.ListRemoteAgentsResponse]  # type: ignore[assignment]
+    """Lists the remote agents that are connected now, by id. Those that are not
+    are in ListAgents.
     """
 
 class StudioServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -80,6 +88,16 @@ class StudioServiceServicer(metaclass=_abc_1.ABCMeta):
         A bidirectional stream has no HTTP annotation: the WebSocket
         /v1/remote-agents/connect carries the same messages as JSON. Not called
         "Connect", a name that Rust clients generate for themselves.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRemoteAgents(
+        self,
+        request: _studio_service_pb2.ListRemoteAgentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_studio_service_pb2.ListRemoteAgentsResponse, _abc.Awaitable[_studio_service_pb2.ListRemoteAgentsResponse]]:
+        """Lists the remote agents that are connected now, by id. Those that are not
+        are in ListAgents.
         """
 
 def add_StudioServiceServicer_to_server(servicer: StudioServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

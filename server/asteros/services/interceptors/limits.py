@@ -27,6 +27,12 @@ _NOT_WHILE_DRAINING = frozenset(
         "EventService/SubscribeProgress",
         "EventService/SubscribeControl",
         "EventService/SubscribeMonitor",
+        "StudioService/ConnectAgents",
+        "StarsService/RunStar",
+        "StarsService/StreamStar",
+        "StarsService/SendStarMessage",
+        "CosmosService/WatchResources",
+        "CosmosService/ForEachAgent",
     )
 )
 

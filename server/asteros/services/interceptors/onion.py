@@ -44,8 +44,14 @@ class Onion(grpc.aio.ServerInterceptor):
             handler = await continuation(handler_call_details)
             if handler is None:
                 return handler  # unknown method: the core answers
-            wrapped = self._wrapped[method] = self._wrap(method, handler)
+            wrapped = self.around(method, handler)
         return wrapped
+
+    def around(self, method: str, handler: Handler) -> Handler:
+        """A handler with all interceptors, made once for each method."""
+        if method not in self._wrapped:
+            self._wrapped[method] = self._wrap(method, handler)
+        return self._wrapped[method]
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         async def stream(raw: Any, context: Context) -> None:

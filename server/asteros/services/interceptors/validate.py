@@ -2,6 +2,7 @@
 field violations (a request that names an unknown agent is NOT_FOUND even when another
 field is wrong)."""
 
+import json
 from collections.abc import Awaitable, Callable
 
 from google.protobuf.message import Message
@@ -13,6 +14,24 @@ from asteros.services.interceptors.onion import parsed
 
 # Raises NotFound when a request names something that is not there: (tenant, method, request).
 Exists = Callable[[str, str, Message], Awaitable[None]]
+
+# Metadata of a bridge: what it could not read of a request. It holds the rest of the request, which
+# is refused here, so that HTTP tells who may know it that an agent is missing, as gRPC does.
+UNREADABLE = "aster-unreadable"
+
+
+def _unreadable(text: str) -> errors.AsterError:
+    """The refusal that the bridge would have given: a JSON list of [field, what is wrong]."""
+    try:
+        given = json.loads(text)
+        found = [errors.Violation(str(field), str(wrong)) for field, wrong in given["fields"]]
+        return (
+            errors.UnknownField(found)
+            if given["reason"] == errors.UnknownField.reason
+            else errors.FieldViolation(*found)
+        )
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return errors.bad_field(UNREADABLE, "is for bridges")
 
 
 class Validate:
@@ -33,6 +52,9 @@ class Validate:
         bad = validation.bad_id(request)
         if bad is not None:
             raise errors.InvalidId(bad.field, bad.description)
+        if UNREADABLE in call.metadata:
+            await self._exists(call.caller.tenant, call.name, request)
+            raise _unreadable(call.metadata[UNREADABLE])
         found = validation.violations(request)
         if found:
             await self._exists(call.caller.tenant, call.name, request)

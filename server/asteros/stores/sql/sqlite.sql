@@ -74,6 +74,10 @@ SELECT min(id) FROM pending WHERE agent_key = ? AND open = 1;
 -- trim --
 DELETE FROM segments WHERE agent_key = ? AND last_sequence < ?;
 
+-- trim_traces --
+-- A trace goes with the last of its events.
+DELETE FROM traces WHERE agent_key = ? AND last_sequence < ?;
+
 -- trimmed_position --
 SELECT position + length(kinds) - 1 FROM segments WHERE agent_key = ? AND last_sequence < ? ORDER BY last_sequence DESC LIMIT 1;
 
@@ -86,16 +90,30 @@ SELECT key FROM agents WHERE key > ?4
     OR (?2 > 0 AND latest_sequence - oldest_sequence + 1 > ?2)) ORDER BY key LIMIT ?3;
 
 -- insert_agent --
-INSERT INTO agents (tenant, id, state, template_id, labels, agent, status, default_session_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO agents (tenant, id, state, template_id, labels, agent, status, default_session_id, activity)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- open_agents --
-SELECT count(*) FROM agents WHERE tenant = ? AND state <> 5;
+SELECT count(*) FROM agents WHERE tenant = ? AND kind = 0 AND state <> 5
+  AND key NOT IN (SELECT agent_key FROM remote_agents);
+
+-- insert_remote --
+INSERT INTO remote_agents (agent_key, owner, instance_id, acked, listed) VALUES (?, ?, '', 0, 0);
+
+-- put_remote --
+UPDATE remote_agents SET instance_id = ?1, acked = ?2, listed = ?3 WHERE agent_key = ?4;
+
+-- advance_remote --
+UPDATE remote_agents SET acked = ?2, listed = ?3 WHERE agent_key = ?4 AND instance_id = ?1 AND acked = ?5;
+
+-- remote_agent --
+SELECT owner, instance_id, acked, listed FROM remote_agents WHERE agent_key = ?;
 
 -- update_agent --
 UPDATE agents SET template_id = ?, labels = ?, agent = ? WHERE key = ?;
 
 -- update_status --
-UPDATE agents SET state = ?, status = ? WHERE key = ?;
+UPDATE agents SET state = ?, activity = ?, status = ? WHERE key = ?;
 
 -- agent_by_id --
 SELECT key, tenant, epoch, agent, status, default_session_id, latest_sequence, oldest_sequence, floor_position, state
@@ -108,6 +126,10 @@ SELECT key, tenant, epoch, agent, status, default_session_id, latest_sequence, o
 -- acquire --
 UPDATE agents SET epoch = epoch + 1 WHERE key = ?
   RETURNING key, tenant, epoch, agent, status, default_session_id, latest_sequence, oldest_sequence, floor_position, state;
+
+-- unregister_agent --
+DELETE FROM resources WHERE tenant = (SELECT tenant FROM agents WHERE key = ?1) AND kind IN (1, 4)
+  AND id = (SELECT id FROM agents WHERE key = ?1);
 
 -- delete_agent --
 DELETE FROM agents WHERE key = ?;
@@ -146,6 +168,11 @@ DELETE FROM messages WHERE tenant = ? AND session_id = ?;
 INSERT INTO messages (tenant, session_id, place, agent_key, message)
   VALUES (?1, ?2, (SELECT coalesce(max(place), 0) + 1 FROM messages WHERE tenant = ?1 AND session_id = ?2), ?3, ?4);
 
+-- copy_messages --
+INSERT INTO messages (tenant, session_id, place, agent_key, message)
+  SELECT tenant, ?5, place, agent_key, message FROM messages
+  WHERE tenant = ?1 AND session_id = ?2 AND agent_key = ?3 AND place <= ?4;
+
 -- messages --
 SELECT place, message FROM messages WHERE tenant = ? AND session_id = ? AND place > ? ORDER BY place LIMIT ?;
 
@@ -164,7 +191,7 @@ SELECT turn FROM turns WHERE agent_key = ?1 AND (?2 = '' OR session_id = ?2) AND
 SELECT agent_key, turn, input, principal, budget FROM turns WHERE agent_key = ? AND state IN (1, 2, 3) ORDER BY id;
 
 -- agents_with_work --
-SELECT DISTINCT agent_key FROM turns WHERE state IN (1, 2);
+SELECT DISTINCT agent_key FROM turns WHERE state IN (1, 2) AND agent_key NOT IN (SELECT agent_key FROM remote_agents);
 
 -- put_tool_call --
 INSERT INTO tool_calls (agent_key, id, turn_id, step, place, record) VALUES (?, ?, ?, ?, ?, ?)
@@ -194,10 +221,12 @@ SELECT p.agent_key, p.pending, p.call_id, p.ask_index FROM pending p JOIN agents
   WHERE p.open = 1 AND a.tenant = ?1 AND (?2 = 0 OR p.agent_key = ?2) AND p.id > ?3 ORDER BY p.id LIMIT ?4;
 
 -- expired_pending --
-SELECT agent_key, pending, call_id, ask_index FROM pending WHERE open = 1 AND expire_time <= ? ORDER BY expire_time LIMIT ?;
+SELECT agent_key, pending, call_id, ask_index FROM pending WHERE open = 1 AND expire_time <= ?
+  AND agent_key NOT IN (SELECT agent_key FROM remote_agents)
+  AND EXISTS (SELECT 1 FROM agents WHERE key = agent_key AND kind = 0) ORDER BY expire_time LIMIT ?;
 
 -- next_expiry --
-SELECT min(expire_time) FROM pending WHERE open = 1;
+SELECT min(expire_time) FROM pending WHERE open = 1 AND agent_key NOT IN (SELECT agent_key FROM remote_agents);
 
 -- add_request --
 INSERT INTO requests (tenant, id, digest, target, create_time) VALUES (?, ?, ?, ?, ?);
@@ -234,13 +263,17 @@ SELECT tenant, key, digest FROM keys WHERE id = ?;
 -- keys --
 SELECT tenant, key, digest FROM keys WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?;
 
--- settle --
-UPDATE agents SET state = 4 WHERE state = 2;
+-- started_agents --
+SELECT key, tenant, epoch, agent, status, default_session_id, latest_sequence, oldest_sequence, floor_position, state
+  FROM agents WHERE state = 2 ORDER BY key;
 
 -- floor_position --
 SELECT coalesce(max(floor_position), 0) FROM agents WHERE tenant = ?;
 
 -- counts --
+-- Agents of this server: not closed, with a turn in progress, failed; open requests; runs in progress.
 SELECT count(*) FILTER (WHERE state <> 5), count(*) FILTER (WHERE state = 3),
-  (SELECT count(*) FROM pending p JOIN agents a ON a.key = p.agent_key WHERE p.open = 1 AND a.tenant = ?1)
-  FROM agents WHERE tenant = ?1;
+  count(*) FILTER (WHERE activity = 4 AND state <> 5),
+  (SELECT count(*) FROM pending p JOIN agents a ON a.key = p.agent_key WHERE p.open = 1 AND a.tenant = ?1),
+  (SELECT count(*) FROM workflow_runs WHERE tenant = ?1 AND state IN (1, 2, 6, 7))
+  FROM agents WHERE tenant = ?1 AND kind = 0 AND key NOT IN (SELECT agent_key FROM remote_agents);
