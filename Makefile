@@ -118,7 +118,7 @@ lock: setup ## Write the hashed locks from requirements/*.in (ARGS=--upgrade for
 
 .PHONY: clean
 clean: ## Remove what these targets made; never the server's data in .aster/
-	rm -rf .venv .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf .venv .venv-proto .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	rm -rf clients/*/build clients/*/target clients/typescript/dist clients/typescript/node_modules
 	rm -rf bench/build bench/results $(foreach package,$(PACKAGES),$(package)/build $(package)/dist $(package)/*.egg-info)
 	find clients server tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.load import BUILD, Skipped
+from bench.harness import ROOT
+from bench.load import Skipped
 
+FOLDER = ROOT / ".venv-peers"
 LOCKS = Path(__file__).parent / "requirements"
 MINUTES = 10.0  # that an install may take
 
@@ -16,7 +18,7 @@ def python(name: str) -> Path:
     """The interpreter of a peer's environment, which is made when it is missing or its lock has changed.
 
     :raises Skipped: the index does not have what the lock names, or cannot be reached."""
-    lock, folder = LOCKS / f"{name}.txt", BUILD / "peers" / name
+    lock, folder = LOCKS / f"{name}.txt", FOLDER / name
     found, stamp = folder / "bin" / "python", folder / ".lock"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text().strip() == digest:

@@ -310,11 +310,16 @@ async def test_drain_ends_every_stream_with_its_place(tmp_path: Path) -> None:
         events = await stack.enter_async_context(http.stream("GET", url, headers=EVENTS))
         lines = await stack.enter_async_context(http.stream("GET", url))
         socket = await stack.enter_async_context(connect(f"ws://{base}/api/agents/{agent}/ws?afterSequence=0"))
+        latest = int((await http.get(f"/api/agents/{agent}")).json()["status"]["latestSequence"])
+        shown = [json.loads(await socket.recv())]
+        async with asyncio.timeout(LIMIT):
+            while sequence(shown[-1]) < latest:  # the last to be opened has all there is
+                shown.append(json.loads(await socket.recv()))
         stopping = asyncio.create_task(house.stop())
         async with asyncio.timeout(LIMIT):
             of_events = [event async for event in Events(events)]
             of_lines = [json.loads(line) async for line in lines.aiter_lines()]
-            of_socket = await texts(socket)
+            of_socket = shown + await texts(socket)
             await stopping
     goaway = of_events[-1]
     assert goaway["event"] == "goaway"

@@ -91,6 +91,19 @@ async def test_a_writer_waits_for_its_reader() -> None:
     assert written == [0, 1, 2, 3, 4]
 
 
+async def test_a_message_whose_write_was_interrupted_is_read() -> None:
+    async def stream(_request: bytes, context: Any) -> None:
+        await context.write(b"0")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await context.write(b"1")
+
+    call = channel(stream=stream).unary_stream("/a/Stream")(b"")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert [await call.read() for _ in range(3)] == [b"0", b"1", grpc.aio.EOF]
+
+
 async def test_a_reader_gets_what_was_written_before_the_failure() -> None:
     class Status:
         code, details, trailing_metadata = grpc.StatusCode.ABORTED, "why", (("name", "value"),)

@@ -410,3 +410,29 @@ async def test_what_was_online_when_the_server_died_is_found_offline(
         assert not agent.remote.connected
         assert (agent.status.state, agent.status.activity) == (agent_pb2.AGENT_STATE_STOPPED, IDLE)
         assert len(await logged(server, "crashed", "state_changed")) == 2
+
+
+async def test_who_hangs_up_while_it_registers_is_not_left_online(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, go_on = asyncio.Event(), asyncio.Event()
+    original = Link.open
+
+    async def slow(self: Link, status: str) -> None:
+        opening.set()
+        await go_on.wait()
+        await original(self, status)
+
+    monkeypatch.setattr(Link, "open", slow)
+    async with dialled_in(server.channel) as program:
+        await program.send(register=pb.ConnectRegister(agent_id="hasty"))
+        await opening.wait()
+        program.call.cancel()
+        async with asyncio.timeout(LIMIT):
+            while server.registry.remotes._connections:  # the server has seen it
+                await asyncio.sleep(0.01)
+        go_on.set()
+        async with asyncio.timeout(LIMIT):
+            while (await view(server, "hasty")).status.state != agent_pb2.AGENT_STATE_STOPPED:
+                await asyncio.sleep(0.01)
+    assert not (await view(server, "hasty")).remote.connected

@@ -152,7 +152,7 @@ async def test_32_callers_at_once(server: Server) -> None:
     assert [role for role, _ in texts] == [USER, ASSISTANT] * 32
     for (_, asked), (_, answered) in zip(texts[::2], texts[1::2], strict=True):
         assert asked == answered
-    accepted = sorted(answers, key=lambda answer: answer.turn.id)  # ids count up as turns are accepted
+    accepted = sorted(answers, key=lambda answer: answer.turn.create_time.ToNanoseconds())
     assert [answer.text for answer in accepted] == [text for role, text in texts if role == USER]
 
 

@@ -36,6 +36,7 @@ class Remotes:
         self._changed = changed
         self._links: dict[Name, Link] = {}
         self._connections: set[Connection] = set()
+        self._registering: set[asyncio.Task[Link]] = set()
         self._locks = KeyLocks()  # held while an agent is registered, or gets a session
 
     # -- connections --------------------------------------------------------------------
@@ -75,7 +76,15 @@ class Remotes:
 
         :raises AgentAlreadyRegistered: it is registered here, is fed by another program that is there,
             is an agent of this server, or belongs to another key.
-        :raises AgentLimitReached:"""
+        :raises AgentLimitReached:
+
+        Cancelled: it is finished, and taken back if the connection has gone by then."""
+        task = asyncio.create_task(self._register(connection, asked), name="aster-studio-register")
+        self._registering.add(task)
+        task.add_done_callback(self._registering.discard)
+        return await asyncio.shield(task)
+
+    async def _register(self, connection: Connection, asked: pb.ConnectRegister) -> Link:
         if asked.agent_id in connection.links:
             raise errors.AgentAlreadyRegistered(asked.agent_id)
         if len(connection.links) >= MAX_AGENTS:

@@ -6,6 +6,7 @@ that wake the loop: most of what a small call costs. Methods that read a stream,
 are not ours, go through the channel that stands behind."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -127,8 +128,8 @@ class Stream(_Call):
     waits too, which is the back-pressure that a full window is outside."""
 
     def __init__(self, *arguments: Any) -> None:
-        self._message: bytes | None = None
-        self._moved: asyncio.Future[None] | None = None  # somebody waits for the slot to change
+        self._messages: deque[bytes] = deque()
+        self._moved: asyncio.Future[None] | None = None  # somebody waits for the queue to change
         self._cancelled = False
         super().__init__(*arguments)
         self._task.add_done_callback(lambda _task: self._wake())
@@ -137,14 +138,14 @@ class Stream(_Call):
         """The next message, or EOF.
 
         :raises grpc.aio.AioRpcError:"""
-        while self._message is None and not self._task.done() and not self._cancelled:
+        while not self._messages and not self._task.done() and not self._cancelled:
             await self._change()
         if self._cancelled:
             raise asyncio.CancelledError
-        if self._message is None:
+        if not self._messages:
             self._task.result()
             return grpc.aio.EOF
-        message, self._message = self._message, None
+        message = self._messages.popleft()
         self._wake()
         return message
 
@@ -154,18 +155,19 @@ class Stream(_Call):
         return super().cancel()
 
     async def write(self, message: bytes) -> None:
-        """Returns when the one before has been read."""
-        while self._message is not None:
-            await self._change()
-        self._message = message
+        """Returns when the one before has been read. Who is interrupted meanwhile has written all the
+        same, as outside: a cursor that counts the message is right."""
+        self._messages.append(message)
         self._wake()
+        while len(self._messages) > 1:
+            await self._change()
 
     async def _change(self) -> None:
         self._moved = asyncio.get_running_loop().create_future()
         await self._moved
 
     def _wake(self) -> None:
-        """Reader and writer never wait at once: one needs the slot empty, the other full."""
+        """Reader and writer never wait at once: one needs the queue empty, the other not."""
         if self._moved is not None and not self._moved.done():
             self._moved.set_result(None)
 

@@ -27,6 +27,7 @@ class StudioServicer:
     def __init__(self, remotes: Remotes, pages: Pages) -> None:
         self._remotes = remotes
         self._pages = pages
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def ListRemoteAgents(self, request: pb.ListRemoteAgentsRequest, call: Call) -> pb.ListRemoteAgentsResponse:
         size = self._pages.size(request)
@@ -50,17 +51,30 @@ class StudioServicer:
         try:
             await asyncio.wait((reading, writing, ending), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _stop(reading)
-            await self._remotes.leave(connection)
-            connection.finish()
-            await asyncio.wait((writing,), timeout=LAST_WORDS)
-            await _stop(writing)
-            await _stop(ending)
+            # A task of its own: a second cancel, as a stopping server sends, must not cut it short.
+            last = asyncio.create_task(self._leave(connection, reading, writing, ending), name="aster-studio-leave")
+            self._leaving.add(last)
+            last.add_done_callback(self._leaving.discard)
+            await asyncio.shield(last)
         if connection.error is not None:
             raise connection.error
         for task in (reading, writing):
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
+
+    async def _leave(
+        self,
+        connection: Connection,
+        reading: "asyncio.Task[None]",
+        writing: "asyncio.Task[None]",
+        ending: "asyncio.Task[bool]",
+    ) -> None:
+        await _stop(reading)
+        await self._remotes.leave(connection)
+        connection.finish()
+        await asyncio.wait((writing,), timeout=LAST_WORDS)
+        await _stop(writing)
+        await _stop(ending)
 
     # -- what the program says ------------------------------------------------------------
 
