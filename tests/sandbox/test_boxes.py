@@ -10,6 +10,7 @@ import pytest
 from sandbox.boxes import TIERS, Ground, Make, grounds, lines, processes
 
 from asteros import clock, errors
+from asteros.sandbox import bubblewrap, cgroups
 from asteros.sandbox.base import MAX_COMMAND, Command, CommandRefused, Limits, Tier
 from asteros.sandbox.files import PathRefused
 from asteros.sandbox.output import KEPT
@@ -229,6 +230,22 @@ async def test_shells_are_bounded_and_end_together(ground: Ground) -> None:
     with pytest.raises(errors.ResourceExhausted):
         await ground.commands.start(Command("true"))
     await ground.shells.aclose()
+    await gone(marker)
+
+
+@pytest.mark.parametrize("make", [Tier.STRONG], indirect=True)
+async def test_a_box_ends_although_its_first_process_would_stay(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at the wrong moment, bubblewrap leaves behind a process that has not yet asked to die with it."""
+    flags = tuple(flag for flag in bubblewrap._FLAGS if flag != "--die-with-parent")
+    monkeypatch.setattr(bubblewrap, "_FLAGS", flags)
+    monkeypatch.setattr(cgroups, "_kill", lambda folder: None)  # they would end it, too, where there are groups
+    marker = f"000.{os.getpid()}4"
+    shell = await ground.commands.start(Command(f"sleep 1{marker}"))
+    await present(marker)
+    shell.kill()
+    assert await shell.ended(LIMIT)
     await gone(marker)
 
 

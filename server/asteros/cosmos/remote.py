@@ -81,8 +81,13 @@ class Remotes:
         Cancelled: it is finished, and taken back if the connection has gone by then."""
         task = asyncio.create_task(self._register(connection, asked), name="aster-studio-register")
         self._registering.add(task)
-        task.add_done_callback(self._registering.discard)
+        task.add_done_callback(self._registered)
         return await asyncio.shield(task)
+
+    def _registered(self, task: asyncio.Task[Link]) -> None:
+        self._registering.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone
 
     async def _register(self, connection: Connection, asked: pb.ConnectRegister) -> Link:
         if asked.agent_id in connection.links:

@@ -6,6 +6,7 @@ without its cgroup, a server that is not root): rlimits remain, and ``doctor`` s
 import contextlib
 import itertools
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,12 +59,21 @@ class Cgroups:
 
 
 async def remove(folders: Sequence[str]) -> None:
-    """Removes groups once their processes are gone; one that stays full is left behind."""
+    """Removes the groups of a box that has ended, and kills what is left in them: nothing of a box
+    outlives it. One that stays full is left behind."""
     for _ in range(_LEAVING):
         folders = [folder for folder in folders if not _removed(Path(folder))]
         if not folders:
             return
+        for folder in folders:
+            _kill(Path(folder))
         await clock.sleep(0.02)
+
+
+def _kill(folder: Path) -> None:
+    for pid in _words(folder / "cgroup.procs"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def _removed(folder: Path) -> bool:

@@ -30,6 +30,7 @@ class Box:
         self._process = process
         self._status = status  # owned: what the shim and bubblewrap report
         self._over = False
+        self._killed = False
         self.over_quota = False  # it was ended, because the workspace is full
         assert process.stdout is not None
         assert process.stderr is not None
@@ -38,6 +39,7 @@ class Box:
             asyncio.create_task(_pump(process.stderr, sink, True), name="box stderr"),
             asyncio.create_task(process.wait(), name="box"),
         ]
+        self._tasks[2].add_done_callback(self._left)
 
     @classmethod
     async def start(cls, kind: Kind, command: Command, room: Room, sink: Sink) -> "Box":
@@ -92,16 +94,30 @@ class Box:
         """Ends every process of the box; returns at once."""
         # A namespace dies with its first process, and that one with bubblewrap. What watches
         # over a box without one must live to end the rest.
+        self._killed = True
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL if self._tier is Tier.STRONG else signal.SIGTERM)
+        self._kill_first()
+
+    def _left(self, process: asyncio.Task[int]) -> None:  # noqa: ARG002 - a callback
+        if self._killed:
+            self._kill_first()  # it may have been told of since
+
+    def _kill_first(self) -> None:
+        """Ends the first process of a namespace, and so all in it, by itself: bubblewrap, killed
+        before that process asked to die with it, would leave it running (seen under load)."""
+        first = self._first() if self._tier is Tier.STRONG and not self._over else 0
+        if first and _is_first(first):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(first, signal.SIGKILL)
 
     async def stop(self, grace: float = GRACE) -> None:
         """SIGTERM to the command, SIGKILL to all of it ``grace`` seconds later."""
         self.signal(signal.SIGTERM)
         await asyncio.wait(self._tasks[2:], timeout=grace)
         self.kill()
-        await self.wait()
+        await asyncio.wait(self._tasks, timeout=_CLOSING)
 
     async def aclose(self) -> None:
         """Ends what runs and frees everything. Twice is fine."""
@@ -137,6 +153,14 @@ class Box:
 
     def _report(self) -> str:
         return "" if self._over else os.pread(self._status, 4096, 0).decode(errors="replace")
+
+
+def _is_first(pid: int) -> bool:
+    """The process is the first one of a namespace below ours: its number was not given to another since."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        return re.search(rf"^NSpid:(?:\t\d+)*\t{pid}\t1$", status, re.MULTILINE) is not None
+    return False
 
 
 async def _pump(stream: asyncio.StreamReader, sink: Sink, is_error: bool) -> None:
