@@ -100,7 +100,7 @@ class Box:
                 os.killpg(self._process.pid, signal.SIGKILL if self._tier is Tier.STRONG else signal.SIGTERM)
         self._kill_first()
 
-    def _left(self, process: asyncio.Task[int]) -> None:  # noqa: ARG002 - a callback
+    def _left(self, process: object) -> None:  # noqa: ARG002 - a callback
         if self._killed:
             self._kill_first()  # it may have been told of since
 
